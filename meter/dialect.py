@@ -1,0 +1,92 @@
+"""What an API format must answer, and nothing of any one format.
+
+A dialect knows three things: how to read a request (and how to ask for usage in it), how to read a whole
+answer, and how to read one event of a streamed one. What it learns it writes into `Facts`; of an event it
+also says, as `Marks`, what the tap has to know to time it and to hide what asking caused. A dialect keeps no
+state of its own and never raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from decimal import Decimal
+
+__all__ = ["Dialect", "Facts", "Marks", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a dialect read in a request's body."""
+
+    model: str | None = None
+    stream: bool = False
+    """The client asked for a stream, by exactly `true`."""
+    asking: bytes | None = None
+    """The body with usage asked for; None where the client has asked, or where asking is out of place."""
+
+
+class Marks:
+    """What an event is; a sum of these, 0 for nothing of note.
+
+    Plain ints: `enum.IntFlag` costs more than the parsing.
+    """
+
+    CONTENT = 1
+    """Carries text, reasoning, a refusal, a tool call or audio."""
+    REASONING = 2
+    """Carries reasoning; comes with CONTENT."""
+    FINISH = 4
+    """Has a choice with a finish reason."""
+    USAGE_EVENT = 8
+    """Has a usage object and no choice: what asking adds to a stream."""
+    USAGE_NULL = 16
+    """Has a top-level `usage` that is null: what asking adds to the other events."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was learned of an answer so far; the last word on each thing counts."""
+
+    response_id: str | None = None
+    response_model: str | None = None
+    service_tier: str | None = None
+    finish_reasons: dict[int, str] = field(default_factory=dict)
+    """By index of the choice, in the order in which they came."""
+    usage: dict[str, int] | None = None
+    provider_cost_usd: Decimal | None = None
+    final_usage: bool = False
+    """The usage is the last word: with or after a finish reason, in its own event, or in a whole answer."""
+    terminated: bool = False
+    """The stream's terminator was seen."""
+    error: str | None = None
+    """An error inside the answer: its published code or type, or "" where it names none."""
+
+
+class Dialect(Protocol):
+    """One API format."""
+
+    @property
+    def operation(self) -> str:
+        """What metrics call this kind of call."""
+        ...
+
+    @property
+    def returned(self) -> tuple[str, ...]:
+        """Members of a usage event that the client would have had on the last event with a choice."""
+        ...
+
+    def read_request(self, body: bytes) -> Generator[None, None, Request]:
+        """Read a request's body, giving way by a `yield` now and then; return what it says."""
+        ...
+
+    def read_answer(self, body: bytes, facts: Facts) -> None:
+        """Read a whole answer that is not a stream."""
+        ...
+
+    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
+        """Read the data of one event of a stream; return its `Marks`."""
+        ...

@@ -1,0 +1,217 @@
+"""The frozen record that everything else is about.
+
+One request of a client and the answer it got is an *exchange*. Every way of telling the world (metrics, log
+line, span, ledger row) is made from this one record, so they cannot disagree.
+
+Rules: standard library only; nothing here reads a clock, a socket, the environment or a global; what is not
+known is `None` (or, in `usage`, absent), never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+__all__ = [
+    "INPUT_KINDS",
+    "KINDS",
+    "OUTPUT_KINDS",
+    "UNITS",
+    "Exchange",
+    "Outcome",
+    "PriceStatus",
+    "RateLimit",
+    "UsageSource",
+]
+
+INPUT_KINDS = (
+    "input",
+    "input_cached",
+    "input_cached_audio",
+    "input_cached_image",
+    "input_cache_write",
+    "input_cache_write_5m",
+    "input_cache_write_1h",
+    "input_audio",
+    "input_image",
+)
+"""Kinds of tokens that add up to all prompt tokens; they do not overlap."""
+
+OUTPUT_KINDS = ("output", "output_reasoning", "output_audio", "output_image")
+"""Kinds of tokens that add up to all completion tokens; they do not overlap."""
+
+KINDS = INPUT_KINDS + OUTPUT_KINDS
+
+UNITS = ("audio_seconds", "images", "searches", "characters")
+"""What is charged for but is not a token."""
+
+
+class Outcome(StrEnum):
+    """How an exchange ended: the first cause counts."""
+
+    OK = "ok"
+    CLIENT_ERROR = "client_error"
+    UPSTREAM_ERROR = "upstream_error"
+    STREAM_ERROR = "stream_error"
+    TRUNCATED = "truncated"
+    CLIENT_CLOSED = "client_closed"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    REJECTED = "rejected"
+
+
+class UsageSource(StrEnum):
+    """How sure the counts are."""
+
+    REPORTED = "reported"
+    """The upstream's final usage was seen."""
+    ESTIMATED = "estimated"
+    """Any count is not the upstream's final word."""
+    MISSING = "missing"
+    """There should be a usage and there is none."""
+    NONE = "none"
+    """There is nothing to count."""
+
+
+class PriceStatus(StrEnum):
+    """How sure the cost is."""
+
+    EXACT = "exact"
+    """Priced by the user's file, or by the catalogue where the upstream's provider is known."""
+    LIST = "list"
+    """The upstream's provider is unknown: the list price of the model's maker."""
+    PROVIDER = "provider"
+    """The upstream said what it cost."""
+    MISSING = "missing"
+    """Something was used that no price is known for."""
+    NONE = "none"
+    """There is nothing to price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """What an upstream said of one of its limits, in the headers of one answer."""
+
+    resource: str
+    """`requests`, `tokens`, `input_tokens` or `output_tokens`."""
+    limit: float | None = None
+    remaining: float | None = None
+    reset_seconds: float | None = None
+    """Seconds from the answer until the limit is whole again."""
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_UNITS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request of a client and the answer it got.
+
+    All times but `started_at` are seconds on one monotonic clock, counted from the request's first byte.
+    """
+
+    id: str
+    """UUIDv7; the `x-meter-id` of the answer."""
+    started_at: float
+    """Unix time, in seconds, of the request's first byte."""
+    upstream: str = "none"
+    """Name of the upstream; `none` where no upstream was chosen."""
+    provider: str | None = None
+    """OpenTelemetry's `gen_ai.provider.name` of the upstream, where it is known."""
+    operation: str = "other"
+    method: str
+    path: str
+    """The client's path as it came, without the query."""
+    key: str | None = None
+    """Configured name or fingerprint of the client's credential; `None` where there was none."""
+    tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    trace_id: str | None = None
+    """32 hex digits of the client's `traceparent`."""
+
+    outcome: Outcome
+    error_type: str = ""
+    """Empty where `outcome` is `ok`."""
+    status: int | None = None
+    """Status that reached the client; `None` if no head went out."""
+    stream: bool = False
+    """The answer streamed."""
+    attempts: int = 0
+    """Requests sent upstream on the client's behalf."""
+    usage_asked: bool = False
+    """Meter asked for usage where the client had not."""
+    usage_refused: bool = False
+    """The upstream refused to be asked, and got the client's own bytes."""
+
+    request_model: str | None = None
+    response_model: str | None = None
+    model: str | None = None
+    """The name that metrics go by; settled by the price book."""
+    service_tier: str | None = None
+    """Tier that served, as the answer tells it."""
+    finish_reasons: tuple[str, ...] = ()
+    """One a choice, in the order in which they came."""
+    response_id: str | None = None
+    upstream_request_id: str | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+
+    usage: Mapping[str, int] | None = None
+    """Tokens by kind (`KINDS`), a partition; a kind that was not told is absent."""
+    units: Mapping[str, float] = field(default_factory=lambda: _NO_UNITS)
+    usage_source: UsageSource = UsageSource.NONE
+
+    cost_usd: Decimal | None = None
+    provider_cost_usd: Decimal | None = None
+    """What the upstream itself said that it cost, in USD."""
+    computed_cost_usd: Decimal | None = None
+    """What the book makes of it, kept beside `provider_cost_usd`."""
+    cache_savings_usd: Decimal | None = None
+    """What cached input would have cost as plain input, less what it did."""
+    price_status: PriceStatus = PriceStatus.NONE
+    price_source: str | None = None
+    price_revision: str | None = None
+
+    duration_s: float = 0.0
+    ttft_s: float | None = None
+    """First event that carries content of any kind; streams only."""
+    last_content_s: float | None = None
+    """Last event that carries content; streams only."""
+    stall_s: float | None = None
+    """Longest pause between two events with content; `None` with fewer than two."""
+    reasoning_streamed: bool = False
+    overhead_request_s: float | None = None
+    """From the request read to the upstream write."""
+    overhead_response_s: float | None = None
+    """From the upstream's last byte to the client's."""
+
+    request_bytes: int = 0
+    """Bytes of the client's body."""
+    response_bytes: int = 0
+    """Bytes of the body that reached the client."""
+
+    @property
+    def overhead_s(self) -> float | None:
+        """Seconds that the exchange spent in Meter itself; `None` where neither phase was reached."""
+        phases = [s for s in (self.overhead_request_s, self.overhead_response_s) if s is not None]
+        return sum(phases) if phases else None
+
+    @property
+    def input_tokens(self) -> int | None:
+        """All prompt tokens, cached ones included; `None` where no kind of input was told."""
+        return _total(self.usage, INPUT_KINDS)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """All completion tokens, reasoning included; `None` where no kind of output was told."""
+        return _total(self.usage, OUTPUT_KINDS)
+
+
+def _total(usage: Mapping[str, int] | None, kinds: tuple[str, ...]) -> int | None:
+    told = [usage[kind] for kind in kinds if kind in usage] if usage is not None else []
+    return sum(told) if told else None

@@ -1,0 +1,113 @@
+"""Which header fields travel and which stay home.
+
+Fields are pairs of bytes, in order, spelled as they came. What is hop-by-hop ends at Meter (RFC 9110, 7.6.1),
+so do the fields that `Connection` names; everything else travels. `TE` stays home whole: trailers are not
+carried.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "HOP_BY_HOP",
+    "Fields",
+    "end_to_end",
+    "first",
+    "forwarded",
+    "media_type",
+    "replace",
+    "trace_id",
+    "without",
+]
+
+Fields = list[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+_TRACEPARENT_LENGTH = 55
+_ZERO_TRACE = "0" * 32
+
+
+def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Return the fields that travel, in their order and spelling."""
+    fields = list(fields)
+    nominated = {
+        token.strip().lower()
+        for name, value in fields
+        if name.lower() == b"connection"
+        for token in value.split(b",")
+    }
+    home = HOP_BY_HOP | nominated
+    return [(name, value) for name, value in fields if name.lower() not in home]
+
+
+def without(fields: Fields, *names: bytes) -> Fields:
+    """Return the fields but those called any of `names` (lower case)."""
+    return [field for field in fields if field[0].lower() not in names]
+
+
+def replace(fields: Fields, name: bytes, value: bytes) -> Fields:
+    """Return the fields with the first `name` given `value`, in its place, and its repetitions gone."""
+    out: Fields = []
+    done = False
+    for field in fields:
+        if field[0].lower() != name.lower():
+            out.append(field)
+        elif not done:
+            out.append((field[0], value))
+            done = True
+    if not done:
+        out.append((name, value))
+    return out
+
+
+def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the first value of `name` (lower case), or None."""
+    for key, value in fields:
+        if len(key) == len(name) and key.lower() == name:
+            return value
+    return None
+
+
+def media_type(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the media type of Content-Type, in lower case, without parameters; empty where there is none."""
+    return (first(fields, b"content-type") or b"").partition(b";")[0].strip().lower()
+
+
+def forwarded(fields: Fields, peer: str, scheme: str, host: str) -> Fields:
+    """Return the fields with the client added to `X-Forwarded-For`, `X-Forwarded-Proto`, `Forwarded`."""
+    node = f'"[{peer}]"' if ":" in peer else peer
+    added = (
+        (b"X-Forwarded-For", peer.encode()),
+        (b"X-Forwarded-Proto", scheme.encode()),
+        (b"Forwarded", f'for={node};proto={scheme};host="{host}"'.encode("latin-1", "replace")),
+    )
+    for name, value in added:
+        came = [v for n, v in fields if n.lower() == name.lower()]
+        fields = replace(fields, name, b", ".join([*came, value]))
+    return fields
+
+
+def trace_id(fields: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Return the trace id of a W3C `traceparent`, 32 hex digits; None where none is valid."""
+    raw = first(fields, b"traceparent")
+    if raw is None or len(raw) < _TRACEPARENT_LENGTH:
+        return None
+    version, _, rest = raw.decode("latin-1").partition("-")
+    found = rest[:32]
+    valid = version != "ff" and rest[32:33] == "-" and set(found) <= set("0123456789abcdef")
+    return found if valid and found != _ZERO_TRACE else None

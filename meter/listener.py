@@ -1,0 +1,173 @@
+"""The client's side: a listener whose answers say exactly what they are told to.
+
+aiohttp parses requests and frames answers. What it would add of its own (Server, Date, a content type, HTML
+errors, no patience limit for a slow head) is taken out here, through names that it keeps private: its version
+is pinned, and a test fails when they move.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import HttpVersion11, web
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from meter.headers import Fields
+
+__all__ = ["Connection", "Listener", "RawAnswer", "error_body"]
+
+_BODILESS_STATUSES = frozenset((204, 304))
+
+
+def error_body(message: str, code: str) -> bytes:
+    """Return an error of Meter's own in the OpenAI shape, as JSON."""
+    error = {"message": message, "type": "meter_error", "param": None, "code": code}
+    return msgspec.json.encode({"error": error})
+
+
+class RawAnswer(web.StreamResponse):
+    """An answer whose head is written as given: status, reason and fields, in their order and spelling."""
+
+    def __init__(
+        self, status: int, reason: str, fields: Fields, *, body: bytes = b"", keep_alive: bool = True
+    ) -> None:
+        super().__init__(status=status, reason=reason)
+        self._fields = fields
+        self._whole = body
+        self._may_keep_alive = keep_alive
+
+    async def _prepare_headers(self) -> None:
+        """Settle the framing; `Transfer-Encoding` and `Connection` are all that is added."""
+        request, writer = self._req, self._payload_writer
+        assert request is not None  # noqa: S101 - set by `prepare`
+        assert writer is not None  # noqa: S101 - set by `prepare`
+        keep = request.keep_alive and self._may_keep_alive
+        sized = any(name.lower() == b"content-length" for name, _ in self._fields)
+        if not (sized or request.method == "HEAD" or self.status in _BODILESS_STATUSES):
+            if request.version >= HttpVersion11:
+                writer.enable_chunking()
+                self._fields.append((b"Transfer-Encoding", b"chunked"))
+            else:
+                keep = False
+        if not keep:
+            self._fields.append((b"Connection", b"close"))
+        elif request.version < HttpVersion11:
+            self._fields.append((b"Connection", b"keep-alive"))
+        self._keep_alive = keep
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the answer, with the body it was made with if it has not been written."""
+        request = self._req
+        bodiless = request is not None and request.method == "HEAD"
+        await super().write_eof(data if bodiless else self._whole or data)
+
+    async def _write_headers(self) -> None:
+        request, writer = self._req, self._payload_writer
+        assert request is not None  # noqa: S101 - set by `prepare`
+        minor = 1 if request.version >= HttpVersion11 else 0
+        reason = (self.reason or "").encode("utf-8", "surrogateescape")
+        head = bytearray(b"HTTP/1.%d %d %s\r\n" % (minor, self.status, reason))
+        for name, value in self._fields:
+            head += b"%s: %s\r\n" % (name, value)
+        head += b"\r\n"
+        # `write_headers` takes text only, and drops bytes that are not UTF-8.
+        writer._headers_buf = bytes(head)  # type: ignore[union-attr] # noqa: SLF001
+        writer.send_headers()  # type: ignore[union-attr]
+
+
+class Connection(web.RequestHandler):
+    """One client's connection: notes when a request began, and does not wait for a slow head for ever."""
+
+    __slots__ = ("_head_timer", "_listener", "began")
+
+    def __init__(self, listener: Listener, **options: Any) -> None:
+        super().__init__(listener, **options)
+        self._listener = listener
+        self.began: float | None = None
+        """When the first byte of the request being read came, on the monotonic clock."""
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """A request is under way."""
+        return self._current_request is not None
+
+    def data_received(self, data: bytes) -> None:
+        """Note the first byte of a request; give its head so much time and no more."""
+        idle = self._current_request is None and not self._messages
+        if idle and self.began is None:
+            self.began = time.monotonic()
+            self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
+        super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._stop_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the timer."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def taken(self) -> float:
+        """Return when the request at hand began; the next one has not begun yet."""
+        began, self.began = self.began, None
+        return time.monotonic() if began is None else began
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,  # noqa: ARG002 - always 400 or 500, by the exception
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it may quote what was sent
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, or what went wrong within, in the OpenAI shape; closes the connection."""
+        if isinstance(
+            exc, ConnectionError
+        ):  # the client has gone, or was sent away: nobody is left to answer
+            raise exc
+        return self._listener.on_error(request, exc)
+
+    def _give_up(self) -> None:
+        self.force_close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class Listener(web.Server):
+    """Makes a `Connection` for each client.
+
+    `on_error(request, exception)` answers requests that never reached `handler`.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Any],
+        on_error: Callable[[web.BaseRequest, BaseException | None], web.StreamResponse],
+        *,
+        head_seconds: float,
+        keep_alive_seconds: float,
+        header_bytes: int,
+    ) -> None:
+        super().__init__(
+            handler,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=keep_alive_seconds,
+            max_field_size=header_bytes,
+            max_line_size=header_bytes,
+            max_headers=1024,
+        )
+        self.on_error = on_error
+        self.head_seconds = head_seconds
+
+    def __call__(self) -> web.RequestHandler:
+        """Return the protocol of one new connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)

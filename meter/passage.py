@@ -1,0 +1,138 @@
+"""What is known of one exchange while it goes by, and how it becomes the record.
+
+The proxy writes here what it sees and does; everything that is told of the exchange afterwards is made from
+it, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meter.dialect import Request
+from meter.errors import error_type
+from meter.exchange import Exchange, Outcome
+from meter.headers import trace_id
+from meter.tap import Tap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from meter.dialect import Dialect
+    from meter.exchange import RateLimit
+    from meter.headers import Fields
+
+__all__ = ["Passage", "Refusal"]
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the program
+    """An answer of Meter's own instead of an upstream's."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        outcome: Outcome = Outcome.REJECTED,
+        close: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.outcome, self.close = status, code, message, outcome, close
+
+
+@dataclass(slots=True)
+class Passage:
+    """What is known of one exchange while it goes by; it becomes the record once, at its end."""
+
+    id: str
+    began: float
+    """On the monotonic clock, as all times here but `started_at`."""
+    started_at: float
+    method: str
+    path: str
+    fields: Fields
+    """The client's fields, as they came."""
+    peer: str
+    """The client's address."""
+    upstream: str = "none"
+    operation: str = "other"
+    dialect: Dialect | None = None
+    key: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    request: Request = field(default_factory=Request)
+    tap: Tap = field(default_factory=lambda: Tap(None))
+    cause: Outcome | None = None
+    """What broke the exchange off, the first thing that did."""
+    refusal: Refusal | None = None
+    status: int | None = None
+    read_at: float = 0.0
+    """When the request had been read, as far as it was before it went up."""
+    attempts: int = 0
+    asked: bool = False
+    refused: bool = False
+    entered: bool = False
+    """Counted as in flight."""
+    held: int = 0
+    """Bytes of the request that count against what may be held together."""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    request_overhead: float | None = None
+    response_overhead: float | None = None
+    upstream_request_id: str | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+
+    def broke(self, cause: Outcome) -> None:
+        """Note what broke the exchange off, unless something has before."""
+        self.cause = self.cause or cause
+
+    def record(self, now: float, provider: str | None) -> Exchange:
+        """Return the frozen record of the exchange, which has ended `now`."""
+        tap = self.tap
+        facts = tap.facts
+        outcome = tap.outcome(self.cause)
+        told = self.refusal.code if self.refusal is not None else facts.error
+        began = self.began
+        return Exchange(
+            id=self.id,
+            started_at=self.started_at,
+            upstream=self.upstream,
+            provider=provider,
+            operation=self.operation,
+            method=self.method,
+            path=self.path,
+            key=self.key,
+            tags=self.tags,
+            trace_id=trace_id(self.fields),
+            outcome=outcome,
+            error_type=error_type(told, self.status, outcome),
+            status=self.status,
+            stream=tap.stream,
+            attempts=self.attempts,
+            usage_asked=self.asked or self.refused,
+            usage_refused=self.refused,
+            request_model=self.request.model,
+            response_model=facts.response_model,
+            model=self.request.model,
+            service_tier=facts.service_tier,
+            finish_reasons=tuple(facts.finish_reasons.values()),
+            response_id=facts.response_id,
+            upstream_request_id=self.upstream_request_id,
+            rate_limits=self.rate_limits,
+            usage=facts.usage,
+            provider_cost_usd=facts.provider_cost_usd,
+            usage_source=tap.usage_source(outcome, sent=self.attempts > 0),
+            duration_s=now - began,
+            ttft_s=_since(began, tap.first_content),
+            last_content_s=_since(began, tap.last_content),
+            stall_s=tap.stall,
+            reasoning_streamed=tap.reasoning_streamed,
+            overhead_request_s=self.request_overhead,
+            overhead_response_s=self.response_overhead,
+            request_bytes=self.request_bytes,
+            response_bytes=self.response_bytes,
+        )
+
+
+def _since(began: float, moment: float | None) -> float | None:
+    return None if moment is None else moment - began

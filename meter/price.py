@@ -1,0 +1,335 @@
+"""What an exchange cost.
+
+A `Price` is what one model costs; a `Source` knows prices; the `Book` asks its sources in order, and the
+first that knows a model wins. Amounts are `Decimal`; a sum is rounded once, half-even, to 12 decimal places.
+
+Rules: standard library only; the time is the exchange's own, never the clock's; what cannot be priced in full
+has no cost, since a partial cost looks like a whole one; nothing that an upstream says makes this raise.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from meter.exchange import INPUT_KINDS, KINDS, PriceStatus, UsageSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from meter.exchange import Exchange
+
+__all__ = ["FALL_BACKS", "Bill", "Book", "Price", "Rates", "Source", "Tier"]
+
+FALL_BACKS: Mapping[str, str] = MappingProxyType(
+    {
+        "input_cached": "input",
+        "input_cached_audio": "input_audio",
+        "input_cached_image": "input_image",
+        "input_cache_write": "input",
+        "input_cache_write_5m": "input_cache_write",
+        "input_cache_write_1h": "input_cache_write",
+        "output_reasoning": "output",
+    },
+)
+"""Whose price a kind takes where it has none. There are no others: audio is never priced as text."""
+
+_CACHED = {kind: plain for kind, plain in FALL_BACKS.items() if kind.startswith("input_cached")}
+
+_STANDARD_TIERS = frozenset({"", "default", "standard", "auto", "on_demand"})
+"""Names under which upstreams report that nothing but the ordinary tier served."""
+
+_PLACES = Decimal("1e-12")
+
+# Traps are off: a count of 5,000 digits becomes NaN, which is unknown; an exception would lose the record.
+# 100 digits hold any sum below 10^88 USD to its last place.
+_ARITHMETIC = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[])
+
+_GRID_SECONDS = 900
+"""Prices change on a quarter of an hour in UTC, if they change within a day at all."""
+
+_KEPT = 4096
+"""Look-ups remembered; a few hundred models over some hours."""
+
+_NAME_LENGTH = 512
+"""Longer names are neither looked up nor remembered: a megabyte against every known model takes seconds."""
+
+_YEAR, _MONTH, _DAY = "20[0-9]{2}", "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+_VERSION = re.compile(
+    f"[-@:_](?:{_YEAR}-{_MONTH}-{_DAY}|{_YEAR}{_MONTH}{_DAY}|[0-9]{{2}}{_MONTH}{_DAY}|{_MONTH}{_DAY}|[0-9]{{3}})",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Amounts for exchanges whose input is long."""
+
+    threshold: int
+    """Input tokens, cached ones included."""
+    inclusive: bool
+    """Whether an input of exactly `threshold` tokens reaches the tier."""
+    amounts: Mapping[str, Decimal]
+    """USD per million tokens by usage kind; stands alone, and takes nothing from the table below it."""
+
+    def reached_by(self, input_tokens: int) -> bool:
+        """Whether an exchange with so many input tokens is priced by this tier or a higher one."""
+        return input_tokens >= self.threshold if self.inclusive else input_tokens > self.threshold
+
+
+@dataclass(frozen=True)
+class Rates:
+    """USD per million tokens by usage kind, and the tiers above them."""
+
+    amounts: Mapping[str, Decimal] = field(default_factory=dict)
+    tiers: tuple[Tier, ...] = ()
+
+    def table(self, usage: Mapping[str, int]) -> Mapping[str, Decimal]:
+        """Give the amounts that hold for the whole of an exchange with this usage, fall-backs filled in."""
+        if not self.tiers:
+            return self._plain
+        tokens = sum(usage.get(kind, 0) for kind in INPUT_KINDS)
+        return next((table for tier, table in self._steep if tier.reached_by(tokens)), self._plain)
+
+    @cached_property
+    def _plain(self) -> Mapping[str, Decimal]:
+        return _filled(self.amounts)
+
+    @cached_property
+    def _steep(self) -> tuple[tuple[Tier, Mapping[str, Decimal]], ...]:
+        """The highest first; of two with one threshold, the one that excludes it is the higher."""
+        ordered = sorted(self.tiers, key=lambda tier: (tier.threshold, not tier.inclusive), reverse=True)
+        return tuple((tier, _filled(tier.amounts)) for tier in ordered)
+
+
+def _filled(amounts: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {kind: amounts[origin] for kind in KINDS if (origin := _origin(kind, amounts)) is not None}
+
+
+def _origin(kind: str, amounts: Mapping[str, Decimal]) -> str | None:
+    name: str | None = kind
+    while name is not None and name not in amounts:
+        name = FALL_BACKS.get(name)
+    return name
+
+
+class Bill(NamedTuple):
+    """What a price makes of one exchange."""
+
+    cost_usd: Decimal
+    cache_savings_usd: Decimal | None
+    """What cached input would have cost as plain input, less what it did, at least 0; `None` without any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one model costs at one upstream at one time, and who says so."""
+
+    model: str
+    """The name or pattern under which the source has it."""
+    rates: Rates = field(default_factory=Rates)
+    service_tiers: Mapping[str, Rates] = field(default_factory=dict)
+    """By the lower-case name of the tier that served."""
+    per_request: Decimal | None = None
+    """USD for each exchange, whatever it used."""
+    per_unit: Mapping[str, Decimal] = field(default_factory=dict)
+    """USD for one of `meter.exchange.UNITS`."""
+    status: PriceStatus = PriceStatus.EXACT
+    source: str
+    revision: str
+    origin: str | None = None
+    """Where the source has it from: an address, a note."""
+
+    def bill(
+        self,
+        usage: Mapping[str, int],
+        units: Mapping[str, float] | None = None,
+        service_tier: str | None = None,
+    ) -> Bill | None:
+        """Price tokens by kind and units by unit as the tier that served does.
+
+        `None` where any count above 0 has no price, where the tier is not one that this price knows, or where
+        a count is no sane number: below 0, not finite, or too great for 12 decimal places within 100 digits.
+        """
+        rates = self._served_by(service_tier)
+        if rates is None:
+            return None
+        table = rates.table(usage)
+        tokens, others = _sum(usage, table), _sum(units or {}, self.per_unit)
+        if tokens is None or others is None:
+            return None
+        add = _ARITHMETIC.add
+        cost = _rounded(add(add(tokens.scaleb(-6, _ARITHMETIC), others), self.per_request or Decimal(0)))
+        return None if cost is None else Bill(cost, _savings(usage, table))
+
+    def _served_by(self, service_tier: str | None) -> Rates | None:
+        tier = (service_tier or "").lower()
+        return self.service_tiers.get(tier, self.rates if tier in _STANDARD_TIERS else None)
+
+
+def _sum(counts: Mapping[str, int] | Mapping[str, float], amounts: Mapping[str, Decimal]) -> Decimal | None:
+    total = Decimal(0)
+    for name, count in counts.items():
+        if count == 0:
+            continue
+        amount = amounts.get(name)
+        if amount is None or count < 0:
+            return None
+        # A float goes through its text: 0.1 seconds are a tenth, not 0.1000000000000000055.
+        number = count if isinstance(count, int) else Decimal(str(count))
+        total = _ARITHMETIC.fma(amount, number, total)
+    return total
+
+
+def _savings(usage: Mapping[str, int], table: Mapping[str, Decimal]) -> Decimal | None:
+    cached = {kind: usage[kind] for kind in _CACHED if usage.get(kind)}
+    if not cached or any(_CACHED[kind] not in table for kind in cached):
+        return None
+    total = Decimal(0)
+    for kind, count in cached.items():
+        total = _ARITHMETIC.fma(_ARITHMETIC.subtract(table[_CACHED[kind]], table[kind]), count, total)
+    # `max` of the builtins compares in the caller's context, where a NaN may raise.
+    return _rounded(_ARITHMETIC.max(total.scaleb(-6, _ARITHMETIC), 0))
+
+
+def _rounded(amount: Decimal) -> Decimal | None:
+    """Round to 12 decimal places; `None` for what is no amount of money."""
+    rounded = _ARITHMETIC.quantize(amount, _PLACES)
+    return rounded if rounded.is_finite() and rounded >= 0 else None
+
+
+class Source(Protocol):
+    """A place that prices come from."""
+
+    @property
+    def name(self) -> str:
+        """What `price_source` says of it."""
+
+    @property
+    def revision(self) -> str:
+        """Which state of it, so that a cost can be explained later."""
+
+    def find(self, model: str, *, upstream: str, provider: str | None, when: datetime) -> Price | None:
+        """Give the price of `model` at `when` (UTC), good for the quarter of an hour that begins there."""
+
+    def knows(self, model: str, *, upstream: str, provider: str | None) -> bool:
+        """Whether this very name is listed; one that only fits a pattern is not, for those have no end."""
+
+    def models(self) -> frozenset[str]:
+        """Give the names that may be shown before any upstream has answered to them."""
+
+
+class _Found(NamedTuple):
+    label: str | None
+    price: Price | None
+
+
+class _Verdict(NamedTuple):
+    """How sure a cost is, and by whom."""
+
+    status: PriceStatus
+    source: str | None = None
+    revision: str | None = None
+
+
+_NOTHING = _Verdict(PriceStatus.NONE)
+_UPSTREAMS_WORD = _Verdict(PriceStatus.PROVIDER, "provider")
+_COUNTED = frozenset({UsageSource.REPORTED, UsageSource.ESTIMATED})
+
+
+def _verdict(price: Price | None, bill: Bill | None) -> _Verdict:
+    if price is None:
+        return _Verdict(PriceStatus.MISSING)
+    # A price that lacks something is named too: that is where the missing amount belongs.
+    return _Verdict(price.status if bill else PriceStatus.MISSING, price.source, price.revision)
+
+
+def _short(name: str | None) -> str | None:
+    """Give a name that may be looked up and remembered; `None` where there is none."""
+    return name if name and len(name) <= _NAME_LENGTH else None
+
+
+class Book:
+    """Sources of prices in the order in which they are asked."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = tuple(sources)
+        self._kept: dict[tuple[str, str | None, str | None, str | None, int], _Found] = {}
+
+    def models(self) -> frozenset[str]:
+        """Give the names that may be shown before any upstream has answered to them."""
+        return frozenset[str]().union(*(source.models() for source in self.sources))
+
+    def knows(self, model: str, *, upstream: str, provider: str | None) -> bool:
+        """Whether any source lists this very name."""
+        return any(source.knows(model, upstream=upstream, provider=provider) for source in self.sources)
+
+    def find(
+        self, models: Sequence[str], *, upstream: str, provider: str | None, when: datetime
+    ) -> Price | None:
+        """Give the first source's price for the first of `models` that it has, else the next source's."""
+        found = (
+            source.find(model, upstream=upstream, provider=provider, when=when)
+            for source in self.sources
+            for model in models
+        )
+        return next((price for price in found if price is not None), None)
+
+    def price(self, exchange: Exchange) -> Exchange:
+        """Give the same record with its model, cost and price settled."""
+        label, price = self._resolve(exchange)
+        usage, units, told = exchange.usage or {}, exchange.units, exchange.provider_cost_usd
+        countable = exchange.usage_source in _COUNTED and bool(usage or units)
+        bill = price.bill(usage, units, exchange.service_tier) if price is not None and countable else None
+        computed, savings = bill or (None, None)
+        said = None if told is None else _rounded(told)
+        verdict = _UPSTREAMS_WORD if said is not None else _verdict(price, bill) if countable else _NOTHING
+        return replace(
+            exchange,
+            model=label,
+            cost_usd=computed if said is None else said,
+            computed_cost_usd=computed,
+            cache_savings_usd=savings,
+            price_status=verdict.status,
+            price_source=verdict.source,
+            price_revision=verdict.revision,
+        )
+
+    def _resolve(self, exchange: Exchange) -> _Found:
+        answered, asked = _short(exchange.response_model), _short(exchange.request_model)
+        quarter = int(exchange.started_at // _GRID_SECONDS)
+        key = (exchange.upstream, exchange.provider, answered, asked, quarter)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._look_up(*key)
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[key] = found
+        return found if found.label is not None else found._replace(label=exchange.request_model or None)
+
+    def _look_up(
+        self,
+        upstream: str,
+        provider: str | None,
+        answered: str | None,
+        asked: str | None,
+        quarter: int,
+    ) -> _Found:
+        trusted = answered is not None and (
+            _is_version_of(answered, asked) or self.knows(answered, upstream=upstream, provider=provider)
+        )
+        names = [name for name in dict.fromkeys((answered, asked)) if name is not None]
+        when = datetime.fromtimestamp(quarter * _GRID_SECONDS, UTC)
+        price = self.find(names, upstream=upstream, provider=provider, when=when)
+        return _Found(answered if trusted else asked, price)
+
+
+def _is_version_of(answered: str, asked: str | None) -> bool:
+    """Whether one name is the other, or the other with a date or a three-digit revision."""
+    if asked is None or not answered.startswith(asked):
+        return False
+    return answered == asked or _VERSION.fullmatch(answered, len(asked)) is not None

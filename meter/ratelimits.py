@@ -1,0 +1,111 @@
+"""What an upstream says of its limits, in the headers of an answer.
+
+Two families of names, each a triple of limit, remaining and reset: `x-ratelimit-*` of OpenAI and those who
+follow it, and `anthropic-ratelimit-*`. A reset comes as a duration (`6m0s`), as seconds, as Unix time or as
+an RFC 3339 time; all become seconds from now. What does not read as a sane number is left out: these are
+hints, and nobody's promise.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from meter.exchange import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["read"]
+
+_RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
+_FACTS = {"limit": "limit", "remaining": "remaining", "reset": "reset_seconds"}
+
+
+def _names() -> dict[bytes, tuple[str, str]]:
+    names = {}
+    for resource in _RESOURCES:
+        dashed = resource.replace("_", "-")
+        for word, fact in _FACTS.items():
+            names[f"x-ratelimit-{word}-{dashed}".encode()] = (resource, fact)
+            names[f"anthropic-ratelimit-{dashed}-{word}".encode()] = (resource, fact)
+    return names
+
+
+_NAMED = _names()
+_BARE = {f"x-ratelimit-{word}".encode(): ("requests", fact) for word, fact in _FACTS.items()}
+
+_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,12})?(?:d|h|ms|m|us|µs|ns|s))+")
+_PART = re.compile(r"([0-9.]+)([a-zµ]+)")
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+_LONGEST_TEXT = 64
+_MOST = 1e15
+"""No limit is larger: what is, stands for "unlimited" or for nothing."""
+_LONGEST_RESET = 366 * 86400.0
+_UNIX_TIME = 1e9
+"""A reset from here on is a Unix time, not a number of seconds to wait."""
+_UNIX_MILLISECONDS = 1e11
+
+
+def read(headers: Iterable[tuple[bytes, bytes]], now: float) -> tuple[RateLimit, ...]:
+    """Read the limits out of an answer's headers, at most one of each resource.
+
+    `now` is Unix time in seconds. Never raises.
+    """
+    found = [(lower, value) for name, value in headers if b"ratelimit" in (lower := name.lower())]
+    if not found:
+        return ()
+    facts: dict[tuple[str, str], float] = {}
+    # Names without a resource come first: where there are both, those with one say it better.
+    for names in (_BARE, _NAMED):
+        for name, value in found:
+            if name in names and (number := _number(names[name][1], value, now)) is not None:
+                facts[names[name]] = number
+    return tuple(limit for resource in _RESOURCES if (limit := _limit(resource, facts)) is not None)
+
+
+def _limit(resource: str, facts: dict[tuple[str, str], float]) -> RateLimit | None:
+    told = {fact: facts[resource, fact] for fact in _FACTS.values() if (resource, fact) in facts}
+    return RateLimit(resource=resource, **told) if told else None
+
+
+def _number(fact: str, value: bytes, now: float) -> float | None:
+    text = value.decode("utf-8", "replace").strip()
+    if len(text) > _LONGEST_TEXT:
+        return None
+    if fact == "reset_seconds":
+        return _bounded(_reset(text, now), _LONGEST_RESET)
+    return _bounded(float(text), _MOST) if _NUMBER.fullmatch(text) else None
+
+
+def _bounded(number: float | None, most: float) -> float | None:
+    return number if number is not None and 0 <= number <= most else None
+
+
+def _reset(text: str, now: float) -> float | None:
+    if _NUMBER.fullmatch(text):
+        return _from_number(float(text), now)
+    if _DURATION.fullmatch(text):
+        parts = _PART.findall(text)
+        # Thousandths of a nanosecond are noise of the addition: `59.9s` and `1m` make 119.9.
+        return round(sum(float(amount) * _SECONDS[unit] for amount, unit in parts), 12)
+    return _from_time(text, now)
+
+
+def _from_number(number: float, now: float) -> float:
+    if number < _UNIX_TIME:
+        return number
+    # Clocks differ: a moment just past means that the limit is whole again, not that the header is wrong.
+    return max(0.0, (number / 1000 if number >= _UNIX_MILLISECONDS else number) - now)
+
+
+def _from_time(text: str, now: float) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        # Without an offset the text would be read in the zone of this machine.
+        return max(0.0, moment.timestamp() - now) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,46 @@
+"""Remembers which upstreams refuse to be asked for usage, so that no request is sent twice in vain."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+__all__ = ["REFUSAL_BYTES", "Refusals", "refuses"]
+
+REFUSAL_BYTES = 64 * 1024
+"""Of an answer that may be a refusal, as much is looked at."""
+
+_STATUSES = frozenset((400, 422, 500))
+_WORDS = (b"stream_options", b"include_usage")
+
+
+def refuses(status: int, beginning: bytes) -> bool:
+    """Tell whether an answer refuses to be asked for usage; `beginning` is of its body, decoded."""
+    return status in _STATUSES and any(word in beginning for word in _WORDS)
+
+
+class Refusals:
+    """Pairs of upstream and model that refused, at most `most` of them, each for `seconds`."""
+
+    statuses = _STATUSES
+
+    def __init__(self, *, most: int = 1000, seconds: float = 3600.0) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._until: OrderedDict[tuple[str, str | None], float] = OrderedDict()
+
+    def add(self, upstream: str, model: str | None, now: float) -> None:
+        """Remember a refusal; the oldest is forgotten where there are too many."""
+        self._until[(upstream, model)] = now + self._seconds
+        self._until.move_to_end((upstream, model))
+        if len(self._until) > self._most:
+            self._until.popitem(last=False)
+
+    def knows(self, upstream: str, model: str | None, now: float) -> bool:
+        """Tell whether the pair refused less than `seconds` ago."""
+        until = self._until.get((upstream, model))
+        if until is None:
+            return False
+        if until <= now:
+            del self._until[(upstream, model)]
+            return False
+        return True

@@ -1,0 +1,232 @@
+"""Tells the log: one JSON object a line, or one line for people.
+
+`configure` makes the logger that the whole program writes with: `timestamp`, `level`, `event`, then whatever
+the event has to say. The event `exchange` says all that is known of one. Nothing here knows a prompt, an
+answer, a query or a credential, and messages of libraries, which may, are replaced by who spoke and how loud.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import structlog
+
+from meter.exchange import Outcome
+from meter.labels import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from decimal import Decimal
+    from typing import BinaryIO, Literal, TextIO, TypeAlias
+
+    from structlog.typing import FilteringBoundLogger
+
+    from meter.exchange import Exchange
+
+    Event: TypeAlias = MutableMapping[str, Any]
+
+__all__ = ["LibraryLog", "LogSink", "configure", "fields"]
+
+_QUIET = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CLIENT_CLOSED})
+"""Outcomes that are nobody's trouble but the client's."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Valid in JSON as they are, but `str.splitlines` and others would see a new line.
+_LINE_BREAKS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+# What a terminal would obey, or write from right to left, and JSON does not escape.
+_CONTROL = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_WORD = re.compile(r"[\w./:@%+-]+")
+_EMPTY: tuple[Any, ...] = (None, "", {}, [], ())
+_COLOURS = {"debug": 2, "info": 32, "warning": 33, "error": 31, "critical": 31}
+
+
+class LogSink:
+    """Writes an event `exchange` for each exchange, through a logger that `configure` made."""
+
+    name = "log"
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Write one line; raises what the stream raises."""
+        level = logging.INFO if exchange.outcome in _QUIET else logging.WARNING
+        if self._log.is_enabled_for(level):
+            self._log.log(level, "exchange", **fields(exchange))
+
+    def close(self) -> None:
+        """Do nothing: each line is flushed as it is written."""
+
+
+def fields(exchange: Exchange) -> dict[str, Any]:
+    """Give what the log says of an exchange, in its order, less `level` and `event`; for msgspec."""
+    x = exchange
+    return {
+        "timestamp": _rfc3339(x.started_at + x.duration_s),
+        "id": x.id,
+        "trace_id": x.trace_id,
+        "upstream": x.upstream,
+        "operation": x.operation,
+        "method": x.method,
+        "path": x.path,
+        "status": x.status,
+        "outcome": x.outcome,
+        "error_type": x.error_type,
+        "stream": x.stream,
+        "request_model": x.request_model,
+        "response_model": x.response_model,
+        "model": x.model or NONE,
+        "key": x.key or NONE,
+        "tags": dict(x.tags),
+        "usage": dict(x.usage or {}),
+        "units": dict(x.units),
+        "cost_usd": _plain(x.cost_usd),
+        "provider_cost_usd": _plain(x.provider_cost_usd),
+        "usage_source": x.usage_source,
+        "price_status": x.price_status,
+        "price_source": x.price_source,
+        "price_revision": x.price_revision,
+        "service_tier": x.service_tier,
+        "finish_reasons": x.finish_reasons,
+        "attempts": x.attempts,
+        "duration_s": _rounded(x.duration_s),
+        "ttft_s": _rounded(x.ttft_s),
+        "overhead_s": _rounded(x.overhead_s),
+        "request_bytes": x.request_bytes,
+        "response_bytes": x.response_bytes,
+        "upstream_request_id": x.upstream_request_id,
+    }
+
+
+def configure(
+    level: str = "info",
+    format: Literal["json", "console"] = "json",  # noqa: A002  the setting's own name
+    stream: TextIO | BinaryIO | None = None,
+) -> FilteringBoundLogger:
+    """Make the logger that writes to `stream` (standard output) what is at least as urgent as `level`.
+
+    Changes nothing global. Raises `KeyError` for a level that `logging` does not know.
+    """
+    stream = sys.stdout if stream is None else stream
+    render = _json if format == "json" else partial(_console, colour=stream.isatty())
+    log = structlog.wrap_logger(
+        structlog.BytesLogger(_binary(stream)),
+        processors=[structlog.processors.add_log_level, _ordered, render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        context_class=dict,
+    )
+    # Binding once gives the logger itself; the proxy for it would build another one for each line.
+    return cast("FilteringBoundLogger", log.bind())
+
+
+class LibraryLog(logging.Handler):
+    """Takes what libraries say through `logging`, and tells who spoke, how loud, and of which exception.
+
+    Never what was said: aiohttp and asyncio put requests, paths and whatever a task was doing into messages.
+    """
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write an event `library`; a stream that is gone is nobody's concern here."""
+        kind = record.exc_info[0] if record.exc_info else None
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        # Not `handleError`: it prints the record, message and all, to standard error.
+        with suppress(OSError, ValueError):
+            self._log.log(level, "library", logger=record.name, exception=kind and kind.__name__)
+
+
+class _Encoded:
+    """A text stream that has no binary one below it, as a binary stream."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        self._stream = stream
+        self.flush = stream.flush
+
+    def write(self, line: bytes) -> None:
+        self._stream.write(line.decode())
+
+
+def _binary(stream: TextIO | BinaryIO) -> Any:
+    # Below the text layer where there is one: it would translate line ends and choose an encoding.
+    below: Any = getattr(stream, "buffer", stream)
+    return _Encoded(below) if isinstance(below, io.TextIOBase) else below
+
+
+def _ordered(_logger: object, _method: str, event: Event) -> Event:
+    moment = event.pop("timestamp", None) or _rfc3339(time.time())
+    return {"timestamp": moment, "level": event.pop("level"), "event": event.pop("event"), **event}
+
+
+def _json(_logger: object, _method: str, event: Event) -> bytes:
+    return _encode(event)
+
+
+def _console(_logger: object, _method: str, event: Event, *, colour: bool) -> bytes:
+    moment, level, name = (event.pop(field) for field in ("timestamp", "level", "event"))
+    told = [f"{field}={_readable(value)}" for field, value in event.items() if value not in _EMPTY]
+    head = f"{moment} {level:<8} {_readable(name)}"
+    if colour:
+        head = f"\x1b[{_COLOURS[level]}m{head}\x1b[0m"
+    return " ".join([head, *told]).encode()
+
+
+def _readable(value: object) -> str:
+    text = _CONTROL.sub("\ufffd", _encode(value).decode())
+    bare = text[1:-1]
+    return bare if isinstance(value, str) and _WORD.fullmatch(bare) else text
+
+
+def _encode(value: object) -> bytes:
+    try:
+        line = _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        line = _ENCODER.encode(_sound(value))
+    for raw, escaped in _LINE_BREAKS:
+        line = line.replace(raw, escaped)
+    return line
+
+
+def _sound(value: Any) -> Any:
+    """Give the same value without lone surrogates, which UTF-8 cannot say."""
+    match value:
+        case str():
+            return _SURROGATE.sub("\ufffd", value)
+        case dict():
+            return {_sound(name): _sound(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_sound(inner) for inner in value]
+    return value
+
+
+def _named(value: object) -> str:
+    # An exception's text may quote what it failed on.
+    return type(value).__name__ if isinstance(value, BaseException) else str(value)
+
+
+def _rfc3339(moment: float) -> str:
+    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def _plain(amount: Decimal | None) -> msgspec.Raw | None:
+    # Raw, because a float would lose digits and msgspec writes a small Decimal as 1.23E-8.
+    return msgspec.Raw(format(amount, "f").encode()) if amount is not None and amount.is_finite() else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_named)

@@ -1,0 +1,56 @@
+"""What is going on right now: read by gauges and by the readiness probe, written by the proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["State"]
+
+_FAILURES = 3
+"""Times in a row that an upstream must be out of reach to be called down."""
+
+
+class State:
+    """The running proxy's state."""
+
+    def __init__(self, upstreams: Iterable[str]) -> None:
+        self.in_flight: dict[tuple[str, str], int] = {}
+        """Exchanges under way, by upstream and operation; a pair that was seen stays, at 0."""
+        self.listening = False
+        self.draining = False
+        self._failures = dict.fromkeys(upstreams, 0)
+
+    @property
+    def ready(self) -> bool:
+        """New requests are welcome."""
+        return self.listening and not self.draining
+
+    @property
+    def busy(self) -> int:
+        """Number of exchanges under way."""
+        return sum(self.in_flight.values())
+
+    @property
+    def upstream_up(self) -> dict[str, bool]:
+        """By upstream: False after three failures to reach it in a row."""
+        return {name: failures < _FAILURES for name, failures in self._failures.items()}
+
+    def enter(self, upstream: str, operation: str) -> None:
+        """Count an exchange in."""
+        self.in_flight[(upstream, operation)] = self.in_flight.get((upstream, operation), 0) + 1
+
+    def leave(self, upstream: str, operation: str) -> None:
+        """Count an exchange out."""
+        self.in_flight[(upstream, operation)] -= 1
+
+    def reached(self, upstream: str) -> None:
+        """Note that an upstream answered."""
+        self._failures[upstream] = 0
+
+    def missed(self, upstream: str) -> bool:
+        """Note that an upstream was out of reach; return whether that makes it down."""
+        self._failures[upstream] += 1
+        return self._failures[upstream] == _FAILURES

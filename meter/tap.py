@@ -1,0 +1,347 @@
+"""The tap: watches the bytes of one exchange; bytes in, the same bytes out, facts kept.
+
+It never waits, reads no clock and raises nothing that matters: what it cannot read it lets pass. While
+nothing is to be hidden, the caller writes each piece first and lets the tap `watch` it after. While it hides
+what asking for usage caused, each piece goes through `edit`: an event is held until its end, then passed,
+edited or dropped, and at any end what is held goes out first, unless it is the usage event.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from meter.coding import decoder
+from meter.dialect import Facts, Marks
+from meter.errors import read_error
+from meter.exchange import Outcome, UsageSource
+from meter.members import append, cut_null, member_bytes
+from meter.sse import Kind, Splitter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meter.coding import Decoder
+    from meter.dialect import Dialect
+    from meter.sse import Part
+
+__all__ = ["STREAMS", "Tap"]
+
+STREAMS = frozenset((b"text/event-stream",))
+"""Media types of answers that stream."""
+
+_UNTYPED = frozenset((b"", b"text/plain", b"application/octet-stream"))
+"""Media types under which a server may stream to a client that asked for it."""
+
+_PAGE = b"text/html"
+
+_SUCCESS = range(200, 300)
+_CLIENT_ERRORS = range(400, 500)
+_FIRST_SERVER_ERROR = 500
+
+_ERROR_BYTES = 64 * 1024
+"""Of an error body, as much is read."""
+
+_BOMB_BYTES = 64 << 20
+_BOMB_RATIO = 100
+"""A compressed answer that inflates past both is read no further."""
+
+_TAIL = 64 * 1024
+"""Of an answer that is too long to keep, the last part is: usage is among the last members."""
+
+
+_DATA_LINE = re.compile(rb"(data: ?)[^\r\n]*(\r\n|\n|\r|$)")
+
+
+class Tap:
+    """Watches one answer.
+
+    `dialect` is None where no dialect is spoken: then only outcome and times are learned. `asked` says that
+    Meter asked for usage where the client had not. `event_bytes` bounds an event that is held, `answer_bytes`
+    an answer that is read.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect | None,
+        *,
+        asked: bool = False,
+        client_streams: bool = False,
+        event_bytes: int = 1 << 20,
+        answer_bytes: int = 8 << 20,
+    ) -> None:
+        self.facts = Facts()
+        self.stream = False
+        self.hiding = False
+        self.status: int | None = None
+        self.first_content: float | None = None
+        self.last_content: float | None = None
+        self.stall: float | None = None
+        self.reasoning_streamed = False
+        self.failures = 0
+        """Times that a reader raised, which is a bug."""
+
+        self._dialect = dialect
+        self._asked = asked
+        self._client_streams = client_streams
+        self._event_bytes = event_bytes
+        self._answer_bytes = answer_bytes
+        self._splitter: Splitter | None = None
+        self._decoder: Decoder | None = None
+        self._readable = True
+        self._received = 0
+        self._inflated = 0
+        self._body = bytearray()
+        self._cut = False
+        self._kept = b""
+        """An event with a finish reason, held until the next tells whether something goes back onto it."""
+        self._dropping = False
+        self._ended = False
+
+    # The answer's head.
+
+    def answer(self, status: int, media_type: bytes, encoding: bytes | None) -> None:
+        """Take note of an answer's head; settles `stream` and `hiding`."""
+        self.status = status
+        success = status in _SUCCESS
+        untyped = self._client_streams and media_type in _UNTYPED
+        self.stream = success and (media_type in STREAMS or untyped)
+        coded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
+        if coded:
+            self._decoder = decoder(encoding)
+            self._readable = self._decoder is not None
+        self.hiding = self._asked and self.stream and self._readable
+        if self.stream:
+            self._splitter = Splitter(self._event_bytes)
+        elif not success:
+            self._answer_bytes = _ERROR_BYTES
+        if self._dialect is None and success:
+            self._readable = False  # nobody could read it
+        elif success and media_type == _PAGE:
+            self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
+
+    @property
+    def decodes(self) -> bool:
+        """The answer came compressed although it is to be edited, and goes on as identity."""
+        return self.hiding and self._decoder is not None
+
+    # The answer's body.
+
+    def watch(self, piece: bytes, now: float) -> None:
+        """Read a piece that has gone out as it came; `now` is when it came."""
+        if not self._readable:
+            return
+        self._received += len(piece)
+        try:
+            for plain in self._plain(piece):
+                self._read(plain, now)
+                self._inflated += len(plain)
+                if self._inflated > _BOMB_BYTES and self._inflated > _BOMB_RATIO * self._received:
+                    self._readable = False
+                    return
+        except ValueError:
+            self._readable = False
+
+    def edit(self, piece: bytes, now: float) -> bytes:
+        """Return what goes out for a piece that came at `now`: it without what asking caused."""
+        out: list[bytes] = []
+        try:
+            for plain in self._plain(piece):
+                for part in self._split(plain):
+                    self._edit(part, now, out)
+        except ValueError:  # damaged in coding: nothing of it could be sent on as identity
+            self._readable = False
+        return b"".join(out)
+
+    @property
+    def damaged(self) -> bool:
+        """What is being edited could not be decoded; nothing more of it can go out."""
+        return self.hiding and not self._readable
+
+    @property
+    def waiting(self) -> bool:
+        """An event is held although it is whole, and nothing has come of the next."""
+        return bool(self._kept) and self._splitter is not None and not self._splitter.held
+
+    def release(self) -> bytes:
+        """Return what is held although it is whole."""
+        kept, self._kept = self._kept, b""
+        return kept
+
+    def end(self, now: float) -> bytes:
+        """Read what is left at the answer's end, whichever it is; return what goes out of it while hiding.
+
+        The second call does nothing.
+        """
+        if self._ended:
+            return b""
+        self._ended = True
+        out: list[bytes] = []
+        if self._splitter is not None:
+            for part in self._splitter.close():
+                if self.hiding:
+                    self._edit_last(part, now, out)
+                else:
+                    self._see(part, now)
+        elif self._body and self._readable:
+            self._read_body()
+        out.append(self.release())
+        return b"".join(out)
+
+    # What was learned.
+
+    @property
+    def complete(self) -> bool:
+        """The stream has said all: its terminator, or a final usage after a finish reason, was seen."""
+        facts = self.facts
+        return facts.terminated or (facts.final_usage and bool(facts.finish_reasons))
+
+    def outcome(self, cause: Outcome | None) -> Outcome:
+        """Return how the exchange ended; `cause` is what broke it off, None for the upstream's own end."""
+        status = self.status
+        if status is None:
+            return cause or Outcome.UNREACHABLE
+        if status >= _FIRST_SERVER_ERROR:
+            return Outcome.UPSTREAM_ERROR
+        if status in _CLIENT_ERRORS:
+            return Outcome.CLIENT_ERROR
+        if self.facts.error is not None:
+            return Outcome.STREAM_ERROR
+        return self._end_of_success(cause)
+
+    def _end_of_success(self, cause: Outcome | None) -> Outcome:
+        if self.stream and self._dialect is not None:
+            if self.complete:
+                return Outcome.OK
+            if not (self.facts.finish_reasons or self.facts.final_usage):
+                return cause or Outcome.TRUNCATED
+        return cause or Outcome.OK
+
+    def usage_source(self, outcome: Outcome, *, sent: bool) -> UsageSource:
+        """Return how sure the usage is; `sent` says that the upstream had the request."""
+        if self._dialect is None or not sent or (self.status is not None and self.status not in _SUCCESS):
+            return UsageSource.NONE
+        if outcome in (Outcome.UNREACHABLE, Outcome.REJECTED):
+            return UsageSource.NONE
+        if self.facts.usage is None:
+            return UsageSource.MISSING
+        ended = outcome is Outcome.OK or self.facts.final_usage
+        return UsageSource.REPORTED if ended else UsageSource.ESTIMATED
+
+    # Inside.
+
+    def _plain(self, piece: bytes) -> Iterable[bytes]:
+        return (piece,) if self._decoder is None else self._decoder.feed(piece)
+
+    def _split(self, piece: bytes) -> list[Part]:
+        assert self._splitter is not None  # noqa: S101 - `answer` made it, for only a stream is edited
+        return self._splitter.feed(piece)
+
+    def _read(self, piece: bytes, now: float) -> None:
+        if self._splitter is not None:
+            for part in self._splitter.feed(piece):
+                self._see(part, now)
+            return
+        self._body += piece
+        if len(self._body) > self._answer_bytes:
+            del self._body[:-_TAIL]
+            self._cut = True
+
+    def _read_body(self) -> None:
+        body = bytes(self._body)
+        if self.status is not None and self.status not in _SUCCESS:
+            self.facts.error = read_error(body)
+        elif self._dialect is not None:
+            try:
+                self._dialect.read_answer(_usage_object(body) if self._cut else body, self.facts)
+            except Exception:  # noqa: BLE001 - as in `_see`
+                self.failures += 1
+
+    def _see(self, part: Part, now: float) -> int:
+        if part.kind is not Kind.EVENT or self._dialect is None:
+            return 0
+        data = part.data
+        if data is None:
+            return 0
+        try:
+            marks = self._dialect.read_event(part.name, data, self.facts)
+        except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted
+            self.failures += 1
+            return 0
+        if marks & Marks.CONTENT:
+            self._time(now)
+            if marks & Marks.REASONING:
+                self.reasoning_streamed = True
+        return marks
+
+    def _time(self, now: float) -> None:
+        if self.last_content is None:
+            self.first_content = now
+        else:
+            self.stall = max(self.stall or 0.0, now - self.last_content)
+        self.last_content = now
+
+    def _edit(self, part: Part, now: float, out: list[bytes]) -> None:
+        if part.kind is Kind.REST:  # the line feed that belongs to the event before it
+            if self._kept:
+                self._kept += part.raw
+            elif not self._dropping:
+                out.append(part.raw)
+            return
+        marks = self._see(part, now)
+        self._dropping = bool(marks & Marks.USAGE_EVENT)
+        if self._dropping:
+            self._give_back(part)
+        out.append(self.release())
+        if self._dropping:
+            out.append(part.preamble)
+            return
+        raw = _without_null(part) if marks & Marks.USAGE_NULL else part.raw
+        if marks & Marks.FINISH:
+            self._kept = raw
+        else:
+            out.append(raw)
+
+    def _edit_last(self, part: Part, now: float, out: list[bytes]) -> None:
+        """Edit what came without its blank line; half a usage event is not the client's."""
+        half = b"{" in part.raw and not part.raw.rstrip().endswith(b"}")
+        if half and self.facts.finish_reasons:
+            out.append(self.release())
+        else:
+            self._edit(part, now, out)
+
+    def _give_back(self, part: Part) -> None:
+        """Put members of the usage event that the client would have had back onto the event that is held."""
+        data = part.data
+        if not self._kept or data is None or self._dialect is None:
+            return
+        for name in self._dialect.returned:
+            if name.encode() in data and (member := member_bytes(data, name)) is not None:
+                self._kept = append(self._kept, member)
+
+
+def _without_null(part: Part) -> bytes:
+    """Return an event's bytes without the null `usage` in its data."""
+    data = part.data or b""
+    cut = cut_null(data, "usage")
+    if part.raw.count(data) == 1:
+        return part.raw.replace(data, cut)
+    # The data are several lines: what is left of them fills as many of the event's as it needs.
+    left = iter(cut.split(b"\n"))
+    out = bytearray()
+    for line in part.raw.splitlines(keepends=True):
+        field = _DATA_LINE.match(line)
+        if field is None:
+            out += line
+        elif (text := next(left, None)) is not None:
+            out += field[1] + text + field[2]
+    return bytes(out)
+
+
+def _usage_object(tail: bytes) -> bytes:
+    """Return the last usage object of an answer whose beginning was not kept, as an answer of its own.
+
+    Inside a JSON text a quote is escaped, so that `"usage":` is always a member's name.
+    """
+    at = tail.rfind(b'"usage"')
+    return b"{" + tail[at:] if at >= 0 else b""

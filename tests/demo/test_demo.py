@@ -1,0 +1,71 @@
+"""The demo as a whole, on free ports."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+
+from meter.demo import run, summary
+
+METRICS = """\
+# HELP meter_requests_total Requests
+# TYPE meter_requests_total counter
+meter_requests_total{code="200",outcome="ok"} 1200.0
+meter_requests_total{code="404",outcome="client_error"} 34.0
+meter_requests_total{code="200",outcome="client_closed"} 5.0
+meter_tokens_total{kind="input"} 5e+06
+meter_tokens_total{kind="output"} 1.0
+meter_unpriced_tokens_total{model="a \\" } 7"} 12.0
+meter_cost_usd_total{model="a"} 0.25
+meter_cost_usd_total{model="b"} 1e-06
+meter_draining 0.0
+"""
+
+
+def test_demo_tells_where_to_look_and_what_went_by(capfd: pytest.CaptureFixture[str]) -> None:
+    """For as long as it is given the demo sends traffic, then it sums up and succeeds."""
+    code = run(port=0, admin_port=0, seconds=4)
+    out = capfd.readouterr().out
+
+    assert code == 0
+    assert re.search(r"Metrics +http://127\.0\.0\.1:\d+/metrics\n", out)
+    assert re.search(r"Base URL +http://127\.0\.0\.1:\d+/v1 ", out)
+    assert " exchange " in out
+    assert re.search(r"\nrequests  [1-9]\d*: .*\ntokens    .*\nUSD       [\d.]+\n$", out)
+
+
+def test_demo_without_traffic_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without traffic nothing goes by."""
+    code = run(port=0, admin_port=0, seconds=0.2, traffic=False)
+    out = capfd.readouterr().out
+
+    assert code == 0
+    assert " exchange " not in out
+    assert "\nrequests  0: " in out
+
+
+def test_port_in_use_is_an_os_error() -> None:
+    """A port that somebody else has surfaces as what the system says of it."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="address already in use"),
+    ):
+        run(port=taken.getsockname()[1], admin_port=0, seconds=1)
+
+
+def test_summary_adds_up() -> None:
+    """Every series counts, whatever stands in its labels."""
+    expected = (
+        "requests  1,239: 1,200 ok, 34 failed, 5 left by their client\n"
+        "tokens    5,000,001, of which 12 have no known price\n"
+        "USD       0.250001"
+    )
+
+    assert summary(METRICS) == expected
+
+
+def test_summary_of_nothing_is_zero() -> None:
+    """Before any traffic there is nothing to add up."""
+    assert summary("").splitlines()[2] == "USD       0.000000"
