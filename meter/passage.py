@@ -56,6 +56,7 @@ class Passage:
     peer: str
     """The client's address."""
     upstream: str = "none"
+    provider: str | None = None
     operation: str = "other"
     dialect: Dialect | None = None
     key: str | None = None
@@ -86,7 +87,7 @@ class Passage:
         """Note what broke the exchange off, unless something has before."""
         self.cause = self.cause or cause
 
-    def record(self, now: float, provider: str | None) -> Exchange:
+    def record(self, now: float) -> Exchange:
         """Return the frozen record of the exchange, which has ended `now`."""
         tap = self.tap
         facts = tap.facts
@@ -97,7 +98,7 @@ class Passage:
             id=self.id,
             started_at=self.started_at,
             upstream=self.upstream,
-            provider=provider,
+            provider=self.provider,
             operation=self.operation,
             method=self.method,
             path=self.path,

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
 
-from meter import dialects, providers
+from meter import dialects
 from meter.coding import decoded
 from meter.dialect import Request
 from meter.exchange import Outcome
@@ -40,6 +39,8 @@ from meter.upstream import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+
+    from yarl import URL
 
     from meter.headers import Fields
     from meter.keys import Keys
@@ -92,9 +93,6 @@ class Proxy:
         """Put a proxy together; `report(part, error)` counts what went wrong within."""
         self._settings = settings
         self._report = report
-        self._providers = {
-            u.name: u.provider or providers.guess(URL(u.base_url).host or "") for u in settings.upstreams
-        }
         self._upstreams = {u.name: u for u in settings.upstreams}
         self._routes = routes
         self._keys = keys
@@ -180,6 +178,7 @@ class Proxy:
         found = self._routes.match(raw)
         if found is not None:
             passage.upstream = found.upstream
+            passage.provider = self._upstreams[found.upstream].provider
             passage.dialect = dialects.find(passage.method, path)
             passage.operation = dialects.operation(passage.method, path, passage.dialect)
             passage.tap = Tap(passage.dialect)
@@ -313,9 +312,9 @@ class Proxy:
         upstream = self._upstreams[passage.upstream]
         if upstream.usage != "auto":
             return upstream.usage == "ask"
-        if providers.tells_usage(self._providers[passage.upstream]):
-            return False
-        return not self._refusals.knows(passage.upstream, passage.request.model, self._now())
+        return not upstream.tells_usage and not self._refusals.knows(
+            passage.upstream, passage.request.model, self._now()
+        )
 
     async def _attempt(
         self,
@@ -458,7 +457,7 @@ class Proxy:
         passage.tap.end(self._now())
         if passage.tap.failures:
             self._report("tap", None)
-        exchange = passage.record(self._now(), self._providers.get(passage.upstream))
+        exchange = passage.record(self._now())
         try:
             exchange = self._book.price(exchange)
         except Exception as error:  # noqa: BLE001 - an exchange that cannot be priced is still an exchange

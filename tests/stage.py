@@ -47,7 +47,17 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     def close(self) -> None:
-        """Stop the loop."""
+        """Cancel what is left, let transports close, and stop the loop."""
+
+        async def settle() -> None:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        self.run(settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -245,5 +255,9 @@ def scripted_upstream() -> Iterator[Scripted]:
     try:
         yield scripted
     finally:
-        server.close()
+        loop.run(_closed(server))
         loop.close()
+
+
+async def _closed(server: asyncio.Server) -> None:
+    server.close()

@@ -1,0 +1,50 @@
+# Every target works on a fresh clone with only Python, pip and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-real check format lock clean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo ## See it work: Meter in front of a simulated upstream, with traffic (no key, no network)
+	$(BIN)/meter demo $(ARGS)
+
+serve: $(VENV)/.demo ## Run the proxy, e.g. make serve ARGS='--upstream https://api.openai.com/v1'
+	$(BIN)/meter serve $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests that need only Python
+	$(BIN)/pytest -m 'not real' -n auto $(ARGS)
+
+test-real: $(VENV)/.dev ## Run the tests that need more: Node, Go, curl, Prometheus
+	$(BIN)/pytest -m real $(ARGS)
+
+check: $(VENV)/.dev ## Lint, types, which way imports point, formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(VENV)/.dev ## Write requirements/*.txt anew from pyproject.toml
+	for set in "run" "demo --extra demo --group build" "dev --extra demo --group dev"; do \
+	  set -- $$set; name=$$1; shift; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-annotate --no-emit-index-url --no-emit-find-links "$$@" pyproject.toml -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## Remove what make has made
+	rm -rf $(VENV) .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# One stamp a set of packages: a changed lock file installs anew, anything else starts at once.
+$(VENV)/.%: requirements/%.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$*.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
