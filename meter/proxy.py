@@ -173,8 +173,6 @@ class Proxy:
         path, _, query = raw.partition("?")
         passage.key, tags = self._keys.identify(find_credential(passage.fields, query))
         passage.tags = self._tags(passage.fields, tags)
-        if passage.method in _REFUSED_METHODS:
-            raise Refusal(405, "method_not_allowed", f"{passage.method} is not passed on", close=True)
         found = self._routes.match(raw)
         if found is not None:
             passage.upstream = found.upstream
@@ -186,6 +184,8 @@ class Proxy:
         passage.entered = True
         if self._state.draining:
             raise Refusal(503, "draining", "meter is shutting down", close=True)
+        if passage.method in _REFUSED_METHODS:
+            raise Refusal(405, "method_not_allowed", f"{passage.method} is not passed on", close=True)
         if found is None:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
         return address(self._routes.origin(found.upstream), found.target)

@@ -175,11 +175,43 @@ def _json(_logger: object, _method: str, event: Event) -> bytes:
 
 def _console(_logger: object, _method: str, event: Event, *, colour: bool) -> bytes:
     moment, level, name = (event.pop(field) for field in ("timestamp", "level", "event"))
-    told = [f"{field}={_readable(value)}" for field, value in event.items() if value not in _EMPTY]
-    head = f"{moment} {level:<8} {_readable(name)}"
+    head = f"{moment[11:23]} {level:<8} "
+    if name == "exchange":
+        head += f"{event['outcome']:<14}"
+        told = _told(event)
+    else:
+        head += _readable(name)
+        told = " ".join(
+            f"{field}={_readable(value)}" for field, value in event.items() if value not in _EMPTY
+        )
     if colour:
         head = f"\x1b[{_COLOURS[level]}m{head}\x1b[0m"
-    return " ".join([head, *told]).encode()
+    return f"{head} {told}".encode()
+
+
+def _told(event: Event) -> str:
+    """Say of an exchange what a person looks for; all of it is in the JSON."""
+    usage = event["usage"]
+    cost, first = event["cost_usd"], event["ttft_s"]
+    columns = (
+        f"{event['status'] or '-':>3} {_readable(event['operation']):<6}",
+        f"{_readable(event['model'] if event['model'] != NONE else event['path']):<28}",
+        f"{_readable(event['key']):<14}",
+        f"{_tokens(usage, 'input'):>7} in {_tokens(usage, 'output'):>6} out",
+        f"{_dollars(cost) if usage else '':<15}",
+        f"{event['duration_s']:>7.3f}s" + (f", first {first:.3f}s" if first is not None else ""),
+        _readable(event["error_type"]) if event["error_type"] else "",
+    )
+    return "  ".join(columns).rstrip()
+
+
+def _dollars(cost: msgspec.Raw | None) -> str:
+    return "$ ?" if cost is None else "$" + bytes(cost).decode().rstrip("0").rstrip(".")
+
+
+def _tokens(usage: dict[str, int], side: str) -> str:
+    told = [count for kind, count in usage.items() if kind.startswith(side)]
+    return f"{sum(told):,}" if told else "-"
 
 
 def _readable(value: object) -> str:

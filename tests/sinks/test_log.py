@@ -249,13 +249,12 @@ def test_standard_output_is_the_default(capfdbinary: pytest.CaptureFixture[bytes
 
 
 def test_a_line_for_people() -> None:
-    """The console has when, how loud and what, then what is known, words without quotes."""
-    found = readable(outcome=Outcome.TRUNCATED, service_tier=None, path="/a b")
+    """The console has when, how loud, how it ended, who, how many tokens, dollars and seconds."""
+    found = readable(outcome=Outcome.TRUNCATED, error_type="truncated", model=None, path="/a b")
 
-    assert found.startswith("2026-01-01T00:00:01.484568Z warning  exchange id=01978a3e-0000-7000-8000-")
-    assert ' path="/a b" status=200 outcome=truncated stream=true ' in found
-    assert " cost_usd=0.000000012300 " in found
-    assert "service_tier" not in found
+    assert found.startswith("00:00:01.484 warning  truncated      200 chat    \"/a b\" ")
+    assert "$0.0000000123 " in found
+    assert found.endswith("truncated\n")
     assert "\x1b" not in found
 
 
