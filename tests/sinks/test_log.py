@@ -252,7 +252,7 @@ def test_a_line_for_people() -> None:
     """The console has when, how loud, how it ended, who, how many tokens, dollars and seconds."""
     found = readable(outcome=Outcome.TRUNCATED, error_type="truncated", model=None, path="/a b")
 
-    assert found.startswith("00:00:01.484 warning  truncated      200 chat    \"/a b\" ")
+    assert found.startswith('00:00:01.484 warning  truncated      200 chat    "/a b" ')
     assert "$0.0000000123 " in found
     assert found.endswith("truncated\n")
     assert "\x1b" not in found
