@@ -109,8 +109,8 @@ class Proxy:
         passage = self._open(request)
         try:
             url = self._route(request, passage)
-            body = await self._body(request, passage)
-            answer = await self._send(passage, url, body)
+            # No name is given to the body: it would stay in memory for as long as the answer streams.
+            answer = await self._send(passage, url, await self._body(request, passage))
             try:
                 return await self._relay(request, passage, answer)
             finally:
@@ -219,7 +219,11 @@ class Proxy:
                 return self._streamed(request, passage, pieces)
         passage.read_at = self._now()
         body = b"".join(pieces)
-        await self._read(passage, body)
+        pieces.clear()
+        try:
+            await self._read(passage, body)
+        except Exception as error:  # noqa: BLE001 - what cannot be read can still be passed on
+            self._report("tap", error)
         return body
 
     async def _piece(self, request: web.BaseRequest, passage: Passage) -> bytes:
@@ -354,6 +358,7 @@ class Proxy:
     async def _relay(self, request: web.BaseRequest, passage: Passage, answer: Answer) -> web.StreamResponse:
         """Pass an answer on to the client, through the tap."""
         self._let_go(passage)
+        passage.request = Request(model=passage.request.model, stream=passage.request.stream)
         tap = passage.tap = Tap(
             passage.dialect,
             asked=passage.asked,
