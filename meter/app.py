@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from meter import __version__, admin, providers
+from meter import __version__, providers
+from meter.admin import Admin
 from meter.keys import Keys, salt_from
 from meter.labels import Admission
-from meter.listener import Connection, Listener
+from meter.listener import Listener
 from meter.price import Book
 from meter.prices.catalogue import CatalogueSource
 from meter.prices.file import load
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from meter.listener import Handle, Malformed
     from meter.price import Source
     from meter.settings import Settings
 
@@ -48,6 +50,9 @@ _PARTS = ("proxy", "tap", "book")
 
 _LAG_SECONDS = 0.5
 """How often the event loop's lateness is measured."""
+
+_CLOSE_SECONDS = 1.0
+"""What has been broken off is given so long to be recorded."""
 
 _REPORT_SECONDS = 60.0
 """A failing part is logged so often at the most."""
@@ -116,17 +121,15 @@ async def serving(settings: Settings, log: FilteringBoundLogger | None = None) -
             state=state,
             report=report,
         )
-        listener = Listener(
-            proxy.handle,
-            proxy.malformed,
-            head_seconds=settings.timeouts.client_head,
-            keep_alive_seconds=settings.timeouts.keep_alive,
-            header_bytes=settings.limits.header_bytes,
+        listener = _listener(settings, proxy.handle, proxy.malformed)
+        office = Admin(settings.admin, prometheus, state)
+        running.admin_url = await _listen(
+            stack,
+            _listener(settings, office.handle, office.malformed),
+            settings.admin_host,
+            settings.admin_port,
         )
-        admin_app = admin.make_app(settings.admin, prometheus, state)
-        admin_runner = web.AppRunner(admin_app, access_log=None)
-        running.admin_url = await _listen(stack, admin_runner, settings.admin_host, settings.admin_port)
-        running.url = await _listen(stack, web.ServerRunner(listener), settings.host, settings.port)
+        running.url = await _listen(stack, listener, settings.host, settings.port)
         state.listening = True
         log.info("ready", listener="admin", url=running.admin_url)
         log.info("ready", listener="proxy", url=running.url)
@@ -136,7 +139,7 @@ async def serving(settings: Settings, log: FilteringBoundLogger | None = None) -
         finally:
             state.draining = True
             await running.drained()
-            _break_off(listener)
+            proxy.break_off()
 
 
 def run(settings: Settings) -> int:
@@ -217,21 +220,25 @@ class _Report:
                 self._log.error("sink_failing", sink=part, exception=type(error).__name__ if error else None)
 
 
-async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, host: str, port: int) -> str:
+def _listener(settings: Settings, handle: Handle, malformed: Malformed) -> Listener:
+    return Listener(
+        handle,
+        malformed,
+        head_seconds=settings.timeouts.client_head,
+        keep_alive_seconds=settings.timeouts.keep_alive,
+        header_bytes=settings.limits.header_bytes,
+    )
+
+
+async def _listen(stack: AsyncExitStack, listener: Listener, host: str, port: int) -> str:
     """Start a listener; return its URL, with the port that was had."""
+    runner = web.ServerRunner(listener, shutdown_timeout=_CLOSE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, host, port, backlog=1024).start()
     bound = runner.addresses[0]
     name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"http://{name}:{bound[1]}"
-
-
-def _break_off(listener: Listener) -> None:
-    """Break off what is still under way: a clean end would forge complete answers."""
-    for connection in listener.connections:
-        if isinstance(connection, Connection) and connection.busy and connection.transport is not None:
-            connection.transport.abort()
 
 
 async def _measure_lag(prometheus: PrometheusSink) -> None:

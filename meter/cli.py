@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from meter import __version__
 from meter.keys import Credential, salt_from
@@ -53,8 +54,16 @@ def _told(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
+class _Parser(argparse.ArgumentParser):
+    """Does not repeat what it did not expect: it may be a credential, pasted where none belongs."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"(?s)(unrecognized arguments).*", r"\1", message)
+        super().error(re.sub(r"(?s)(invalid choice): .*? (\(choose from .*)", r"\1 \2", message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "meter", description="A proxy that meters OpenAI-compatible traffic.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"meter {__version__}")
@@ -175,11 +184,14 @@ def _key(_args: argparse.Namespace) -> int:
 
 
 def _config_check(args: argparse.Namespace) -> int:
-    from meter.settings import SettingsError, load  # noqa: PLC0415  # pydantic: see the top
+    from meter.prices.file import PriceFileError  # noqa: PLC0415  # pydantic: see the top
+    from meter.prices.file import load as load_prices  # noqa: PLC0415
+    from meter.settings import SettingsError, load  # noqa: PLC0415
 
     try:
-        load(args.file, {}, {})
-    except SettingsError as error:
+        for prices in load(args.file, {}, {}).prices.files:
+            load_prices(prices)
+    except (SettingsError, PriceFileError) as error:
         return _wrong(error)
     sys.stdout.write(f"{args.file}: ok\n")
     return _OK

@@ -1,7 +1,8 @@
 """Content codings: bytes in, decoded bytes out, a bounded piece at a time.
 
-A decoder is fed what came and yields what it says in pieces of at most `PIECE` bytes (Brotli's library bounds
-its own pieces less strictly), so that a small body that inflates to gigabytes never stands in memory whole.
+A decoder is fed what came and yields what it says in pieces, of at most `PIECE` bytes where the library lets
+itself be told and of a few MiB elsewhere, so that a small body that inflates to gigabytes never stands in
+memory whole.
 Damaged data raises `ValueError`; the caller knows whether that matters.
 """
 
@@ -20,6 +21,13 @@ __all__ = ["PIECE", "Decoder", "decoded", "decoder"]
 
 PIECE = 64 * 1024
 
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+"""By what comes."""
+_ZLIB_METHOD = 8
+"""In the low half of a zlib frame's first byte."""
+_ZSTANDARD_SLICE = 128
+"""Bytes that inflate to 4 MiB at the most; the library has no bound of its own here."""
+
 
 class Decoder(Protocol):
     """Undoes one content coding."""
@@ -31,20 +39,39 @@ class Decoder(Protocol):
 
 class _Zlib:
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=47)  # gzip or zlib, by what comes
+        self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        while piece:
+        while True:
+            if self._inflate.eof:  # gzip may be several members in a row, and zeros after
+                piece = piece.lstrip(b"\0")
+                if not piece:
+                    return
+                self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
             try:
                 out = self._inflate.decompress(piece, PIECE)
             except zlib.error as error:
                 raise ValueError(str(error)) from None
             if out:
                 yield out
-            piece = self._inflate.unconsumed_tail
-            if self._inflate.eof:  # gzip may be several members in a row
-                piece = self._inflate.unused_data.lstrip(b"\0")
-                self._inflate = zlib.decompressobj(wbits=47)
+            piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+            if not piece and len(out) < PIECE:  # behind a full piece there may be more although all was taken
+                return
+
+
+class _Deflate(_Zlib):
+    """The zlib format, or what some servers take the name to mean: deflated data without a frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = False
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        if piece and not self._begun:
+            self._begun = True
+            if piece[0] & 0x0F != _ZLIB_METHOD:
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        return super().feed(piece)
 
 
 class _Brotli:
@@ -54,11 +81,8 @@ class _Brotli:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         try:
             out = self._inflate.process(piece, output_buffer_limit=PIECE)
-            while True:
-                if out:
-                    yield out
-                if self._inflate.can_accept_more_data():
-                    return
+            while out:  # `can_accept_more_data` is true although there is more to come
+                yield out
                 out = self._inflate.process(b"", output_buffer_limit=PIECE)
         except brotli.error as error:
             raise ValueError(str(error)) from None
@@ -66,13 +90,13 @@ class _Brotli:
 
 class _Zstandard:
     def __init__(self) -> None:
-        self._inflate = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+        undo = zstandard.ZstdDecompressor(max_window_size=8 << 20)
+        self._inflate = undo.decompressobj(read_across_frames=True)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        # A slice of 1 KiB bounds what one call can inflate to; the library has no bound of its own here.
-        for at in range(0, len(piece), 1024):
+        for at in range(0, len(piece), _ZSTANDARD_SLICE):
             try:
-                out = self._inflate.decompress(piece[at : at + 1024])
+                out = self._inflate.decompress(piece[at : at + _ZSTANDARD_SLICE])
             except zstandard.ZstdError as error:
                 raise ValueError(str(error)) from None
             if out:
@@ -82,7 +106,7 @@ class _Zstandard:
 _DECODERS: dict[bytes, Callable[[], Decoder]] = {
     b"gzip": _Zlib,
     b"x-gzip": _Zlib,
-    b"deflate": _Zlib,
+    b"deflate": _Deflate,
     b"br": _Brotli,
     b"zstd": _Zstandard,
 }

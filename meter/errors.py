@@ -123,14 +123,8 @@ def error_of(told: Any) -> str | None:
         told = told[0] if told else None
     if not isinstance(told, dict):
         return None
-    error = told.get("error")
-    if error is None:
-        if (
-            told.get("object") == "error" or told.get("type") == "error"
-        ):  # vLLM's older shape; a bare error event
-            error = told
-        else:
-            return None
+    flat = told.get("object") == "error" or told.get("type") == "error"  # vLLM's older shape; a bare event
+    error = told.get("error") or (told if flat else None)
     if not isinstance(error, dict):
         return "" if error else None
     names = (error.get("code"), error.get("type"), error.get("status"))

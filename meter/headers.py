@@ -7,6 +7,7 @@ carried.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ HOP_BY_HOP = frozenset(
     )
 )
 
-_TRACEPARENT_LENGTH = 55
-_ZERO_TRACE = "0" * 32
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
@@ -91,6 +93,7 @@ def media_type(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
 def forwarded(fields: Fields, peer: str, scheme: str, host: str) -> Fields:
     """Return the fields with the client added to `X-Forwarded-For`, `X-Forwarded-Proto`, `Forwarded`."""
     node = f'"[{peer}]"' if ":" in peer else peer
+    host = host.replace("\\", "\\\\").replace('"', '\\"')
     added = (
         (b"X-Forwarded-For", peer.encode()),
         (b"X-Forwarded-Proto", scheme.encode()),
@@ -104,10 +107,5 @@ def forwarded(fields: Fields, peer: str, scheme: str, host: str) -> Fields:
 
 def trace_id(fields: Sequence[tuple[bytes, bytes]]) -> str | None:
     """Return the trace id of a W3C `traceparent`, 32 hex digits; None where none is valid."""
-    raw = first(fields, b"traceparent")
-    if raw is None or len(raw) < _TRACEPARENT_LENGTH:
-        return None
-    version, _, rest = raw.decode("latin-1").partition("-")
-    found = rest[:32]
-    valid = version != "ff" and rest[32:33] == "-" and set(found) <= set("0123456789abcdef")
-    return found if valid and found != _ZERO_TRACE else None
+    found = _TRACEPARENT.fullmatch(first(fields, b"traceparent") or b"")
+    return found[1].decode() if found else None

@@ -7,19 +7,30 @@ is pinned, and a test fails when they move.
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import HttpVersion11, web
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
 
     from meter.headers import Fields
 
+    Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    Malformed: TypeAlias = Callable[[web.BaseRequest, BaseException | None], web.StreamResponse]
+
 __all__ = ["Connection", "Listener", "RawAnswer", "error_body"]
+
+_NO_LINGER = struct.pack("ii", 1, 0)
+_FLUSH_SECONDS = 60.0
+"""A client that does not take what is left of a broken answer is waited for no longer."""
 
 _BODILESS_STATUSES = frozenset((204, 304))
 
@@ -28,6 +39,14 @@ def error_body(message: str, code: str) -> bytes:
     """Return an error of Meter's own in the OpenAI shape, as JSON."""
     error = {"message": message, "type": "meter_error", "param": None, "code": code}
     return msgspec.json.encode({"error": error})
+
+
+def _reset(transport: asyncio.BaseTransport) -> None:
+    """Break a connection so that nobody can take it for a clean end: by RST, which drops what is unsent."""
+    assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a listener's transports are
+    with suppress(OSError):  # it may be closed already
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 class RawAnswer(web.StreamResponse):
@@ -39,6 +58,8 @@ class RawAnswer(web.StreamResponse):
         super().__init__(status=status, reason=reason)
         self._fields = fields
         self._whole = body
+        self._delimited = True
+        """The end of the body shows before the connection's."""
         self._may_keep_alive = keep_alive
 
     async def _prepare_headers(self) -> None:
@@ -53,12 +74,26 @@ class RawAnswer(web.StreamResponse):
                 writer.enable_chunking()
                 self._fields.append((b"Transfer-Encoding", b"chunked"))
             else:
-                keep = False
+                keep = self._delimited = False
         if not keep:
             self._fields.append((b"Connection", b"close"))
         elif request.version < HttpVersion11:
             self._fields.append((b"Connection", b"keep-alive"))
         self._keep_alive = keep
+
+    def break_off(self) -> None:
+        """End the answer so that the client sees it broken, after what has been written of it.
+
+        Where only the connection's end says where the body ends, what is unsent is given up for that.
+        """
+        transport = self._req.transport if self._req is not None else None
+        if transport is None:
+            return
+        if self._delimited:
+            transport.close()  # without the last chunk, or short of Content-Length
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
+        else:
+            _reset(transport)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """End the answer, with the body it was made with if it has not been written."""
@@ -91,11 +126,6 @@ class Connection(web.RequestHandler):
         self.began: float | None = None
         """When the first byte of the request being read came, on the monotonic clock."""
         self._head_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def busy(self) -> bool:
-        """A request is under way."""
-        return self._current_request is not None
 
     def data_received(self, data: bytes) -> None:
         """Note the first byte of a request; give its head so much time and no more."""
@@ -143,20 +173,20 @@ class Connection(web.RequestHandler):
 class Listener(web.Server):
     """Makes a `Connection` for each client.
 
-    `on_error(request, exception)` answers requests that never reached `handler`.
+    `on_error(request, exception)` answers requests that never reached `handle`.
     """
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Any],
-        on_error: Callable[[web.BaseRequest, BaseException | None], web.StreamResponse],
+        handle: Handle,
+        on_error: Malformed,
         *,
         head_seconds: float,
         keep_alive_seconds: float,
         header_bytes: int,
     ) -> None:
         super().__init__(
-            handler,
+            handle,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meter.dialect import Dialect
     from meter.exchange import RateLimit
     from meter.headers import Fields
+    from meter.listener import RawAnswer
 
 __all__ = ["Passage", "Refusal"]
 
@@ -66,6 +67,8 @@ class Passage:
     cause: Outcome | None = None
     """What broke the exchange off, the first thing that did."""
     refusal: Refusal | None = None
+    out: RawAnswer | None = None
+    """The answer that the client is being given, once its head has gone out."""
     status: int | None = None
     read_at: float = 0.0
     """When the request had been read, as far as it was before it went up."""

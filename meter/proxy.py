@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
@@ -102,6 +102,7 @@ class Proxy:
         self._state = state
         self._refusals = Refusals()
         self._held = 0
+        self._live: dict[str, Passage] = {}
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -123,9 +124,16 @@ class Proxy:
         except Exception as error:  # noqa: BLE001 - a mistake of our own is counted, and looks like what it is
             self._report("proxy", error)
             passage.broke(Outcome.REJECTED)
-            return self._fail(request, passage)
+            return self._fail(passage)
         finally:
             self._close(passage)
+
+    def break_off(self) -> None:
+        """Break off what is still under way: a clean end would forge complete answers."""
+        for passage in self._live.values():
+            passage.broke(Outcome.TRUNCATED)
+            if passage.out is not None:
+                passage.out.break_off()
 
     def malformed(self, request: web.BaseRequest, error: BaseException | None) -> web.StreamResponse:
         """Answer and record what is no HTTP; the answer never quotes what was sent."""
@@ -140,10 +148,11 @@ class Proxy:
         finally:
             self._close(passage)
 
-    def _fail(self, request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
+    def _fail(self, passage: Passage) -> web.StreamResponse:
         """Answer a mistake of our own; break the connection where an answer has begun."""
-        if passage.status is not None:
-            _break_off(request)
+        if passage.out is not None:
+            passage.out.break_off()
+            raise ConnectionAbortedError
         return self._refuse(
             passage, Refusal(500, "internal_error", "meter could not pass this on", close=True)
         )
@@ -156,16 +165,19 @@ class Proxy:
         began = connection.taken() if isinstance(connection, Connection) else now
         unix = time.time() - (now - began)
         path, _, _ = origin_form(request.raw_path).partition("?")
-        return Passage(
+        passage = Passage(
             id=uuid7(int(unix * 1000), os.urandom(10)),
             began=began,
             started_at=unix,
             read_at=now,
             method=request.method,
-            path=path[:_LOGGED_PATH],
+            # What is no path is an authority (CONNECT), which may hold a password.
+            path=path[:_LOGGED_PATH] if path.startswith("/") else "",
             fields=list(request.raw_headers),
             peer=request.remote or "unknown",
         )
+        self._live[passage.id] = passage
+        return passage
 
     def _route(self, request: web.BaseRequest, passage: Passage) -> URL:
         """Settle upstream, dialect, key and tags; return what is asked of the upstream."""
@@ -375,8 +387,8 @@ class Proxy:
             keep_alive=not self._state.draining,
         )
         await out.prepare(request)
-        passage.status = answer.status
-        came = await self._pump(request, passage, answer, out)
+        passage.out, passage.status = out, answer.status
+        came = await self._pump(passage, answer, out)
         await out.write_eof()
         passage.response_overhead = self._now() - came
         return out
@@ -391,9 +403,7 @@ class Proxy:
             fields.append((b"x-meter-id", passage.id.encode()))
         return fields
 
-    async def _pump(
-        self, request: web.BaseRequest, passage: Passage, answer: Answer, out: web.StreamResponse
-    ) -> float:
+    async def _pump(self, passage: Passage, answer: Answer, out: RawAnswer) -> float:
         """Move the body; return when its last piece came. Where the upstream breaks off, break off too."""
         tap = passage.tap
         try:
@@ -402,7 +412,8 @@ class Proxy:
         except (TimedOutError, BrokenOffError) as error:
             passage.broke(Outcome.TIMEOUT if isinstance(error, TimedOutError) else Outcome.TRUNCATED)
             await self._write(passage, out, tap.end(self._now()))
-            _break_off(request)
+            out.break_off()  # a clean end would forge a complete answer
+            raise ConnectionAbortedError from None
         now = self._now()
         await self._write(passage, out, tap.end(now))
         return now
@@ -456,6 +467,7 @@ class Proxy:
 
     def _close(self, passage: Passage) -> None:
         """Make the record and tell the sinks."""
+        del self._live[passage.id]
         self._let_go(passage)
         if passage.entered:
             self._state.leave(passage.upstream, passage.operation)
@@ -480,10 +492,3 @@ def _too_large(limit: int) -> Refusal:
 
 def _expects_continue(fields: Fields) -> bool:
     return (first(fields, b"expect") or b"").strip().lower() == b"100-continue"
-
-
-def _break_off(request: web.BaseRequest) -> NoReturn:
-    """Break the client's connection: a clean end would forge a complete answer."""
-    if request.transport is not None:
-        request.transport.abort()
-    raise ConnectionAbortedError

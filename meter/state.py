@@ -50,7 +50,6 @@ class State:
         """Note that an upstream answered."""
         self._failures[upstream] = 0
 
-    def missed(self, upstream: str) -> bool:
-        """Note that an upstream was out of reach; return whether that makes it down."""
+    def missed(self, upstream: str) -> None:
+        """Note that an upstream was out of reach."""
         self._failures[upstream] += 1
-        return self._failures[upstream] == _FAILURES

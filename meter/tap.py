@@ -15,11 +15,11 @@ from meter.coding import decoder
 from meter.dialect import Facts, Marks
 from meter.errors import read_error
 from meter.exchange import Outcome, UsageSource
-from meter.members import append, cut_null, member_bytes
+from meter.members import append, cut_null, member_bytes, members
 from meter.sse import Kind, Splitter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from meter.coding import Decoder
     from meter.dialect import Dialect
@@ -49,8 +49,12 @@ _BOMB_RATIO = 100
 _TAIL = 64 * 1024
 """Of an answer that is too long to keep, the last part is: usage is among the last members."""
 
+_DATA_LINE = re.compile(rb"((?:\xef\xbb\xbf)?data(?:: ?)?)[^\r\n]*([\r\n]*)")
 
-_DATA_LINE = re.compile(rb"(data: ?)[^\r\n]*(\r\n|\n|\r|$)")
+# Of an event that broke off. Inside a JSON text a quote is escaped: what has plain ones is a member's name.
+_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
+_USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
+_USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 
 
 class Tap:
@@ -96,6 +100,8 @@ class Tap:
         self._kept = b""
         """An event with a finish reason, held until the next tells whether something goes back onto it."""
         self._dropping = False
+        self._nulls = True
+        """The next event may have a null `usage`, for the last one that said anything had."""
         self._ended = False
 
     # The answer's head.
@@ -129,28 +135,17 @@ class Tap:
 
     def watch(self, piece: bytes, now: float) -> None:
         """Read a piece that has gone out as it came; `now` is when it came."""
-        if not self._readable:
-            return
-        self._received += len(piece)
-        try:
+        if self._readable:
             for plain in self._plain(piece):
                 self._read(plain, now)
-                self._inflated += len(plain)
-                if self._inflated > _BOMB_BYTES and self._inflated > _BOMB_RATIO * self._received:
-                    self._readable = False
-                    return
-        except ValueError:
-            self._readable = False
 
     def edit(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that came at `now`: it without what asking caused."""
+        assert self._splitter is not None  # noqa: S101 - `answer` made it, for only a stream is edited
         out: list[bytes] = []
-        try:
-            for plain in self._plain(piece):
-                for part in self._split(plain):
-                    self._edit(part, now, out)
-        except ValueError:  # damaged in coding: nothing of it could be sent on as identity
-            self._readable = False
+        for plain in self._plain(piece):
+            for part in self._splitter.feed(plain):
+                self._edit(part, now, out)
         return b"".join(out)
 
     @property
@@ -210,12 +205,13 @@ class Tap:
         return self._end_of_success(cause)
 
     def _end_of_success(self, cause: Outcome | None) -> Outcome:
-        if self.stream and self._dialect is not None:
-            if self.complete:
-                return Outcome.OK
-            if not (self.facts.finish_reasons or self.facts.final_usage):
-                return cause or Outcome.TRUNCATED
-        return cause or Outcome.OK
+        if not self.stream or self._dialect is None:
+            return cause or Outcome.OK
+        if self.complete:
+            return Outcome.OK
+        ended = self.facts.finish_reasons or self.facts.final_usage
+        # Of what could not be read, nobody knows that its end was missing.
+        return cause or (Outcome.OK if ended or not self._readable else Outcome.TRUNCATED)
 
     def usage_source(self, outcome: Outcome, *, sent: bool) -> UsageSource:
         """Return how sure the usage is; `sent` says that the upstream had the request."""
@@ -231,11 +227,20 @@ class Tap:
     # Inside.
 
     def _plain(self, piece: bytes) -> Iterable[bytes]:
-        return (piece,) if self._decoder is None else self._decoder.feed(piece)
+        return (piece,) if self._decoder is None else self._undone(self._decoder, piece)
 
-    def _split(self, piece: bytes) -> list[Part]:
-        assert self._splitter is not None  # noqa: S101 - `answer` made it, for only a stream is edited
-        return self._splitter.feed(piece)
+    def _undone(self, decoder: Decoder, piece: bytes) -> Iterator[bytes]:
+        """Yield what a coded piece says; nothing more where it is damaged or a bomb."""
+        self._received += len(piece)
+        try:
+            for plain in decoder.feed(piece) if self._readable else ():
+                self._inflated += len(plain)
+                if self._inflated > _BOMB_BYTES and self._inflated > _BOMB_RATIO * self._received:
+                    self._readable = False
+                    return
+                yield plain
+        except ValueError:
+            self._readable = False
 
     def _read(self, piece: bytes, now: float) -> None:
         if self._splitter is not None:
@@ -258,8 +263,10 @@ class Tap:
                 self.failures += 1
 
     def _see(self, part: Part, now: float) -> int:
-        if part.kind is not Kind.EVENT or self._dialect is None:
+        if self._dialect is None:
             return 0
+        if part.kind is Kind.OVERSIZED:  # too long to read, and only content ever is
+            self._time(now)
         data = part.data
         if data is None:
             return 0
@@ -297,18 +304,28 @@ class Tap:
             out.append(part.preamble)
             return
         raw = _without_null(part) if marks & Marks.USAGE_NULL else part.raw
+        if marks:
+            self._nulls = bool(marks & Marks.USAGE_NULL)
         if marks & Marks.FINISH:
             self._kept = raw
         else:
             out.append(raw)
 
     def _edit_last(self, part: Part, now: float, out: list[bytes]) -> None:
-        """Edit what came without its blank line; half a usage event is not the client's."""
-        half = b"{" in part.raw and not part.raw.rstrip().endswith(b"}")
-        if half and self.facts.finish_reasons:
-            out.append(self.release())
-        else:
+        """Edit what came without its blank line: a whole event, or one that broke off.
+
+        Of half an event the client gets a beginning of what it would have had: what may be of the usage
+        event, or of a null `usage` in a stream of those, stays here.
+        """
+        data = part.data
+        if data is None or b"{" not in data or members(data) is not None:
             self._edit(part, now, out)
+            return
+        out.append(self.release())
+        if not _CHOICE.search(data) and (self.facts.finish_reasons or _USAGE_OBJECT.search(data)):
+            out.append(part.preamble)
+        else:
+            out.append(_before_usage(part.raw) if self._nulls else part.raw)
 
     def _give_back(self, part: Part) -> None:
         """Put members of the usage event that the client would have had back onto the event that is held."""
@@ -316,7 +333,11 @@ class Tap:
         if not self._kept or data is None or self._dialect is None:
             return
         for name in self._dialect.returned:
-            if name.encode() in data and (member := member_bytes(data, name)) is not None:
+            quoted = b'"%b"' % name.encode()
+            if quoted in self._kept or quoted not in data:
+                continue
+            member = member_bytes(data, name)
+            if member is not None:
                 self._kept = append(self._kept, member)
 
 
@@ -330,12 +351,18 @@ def _without_null(part: Part) -> bytes:
     left = iter(cut.split(b"\n"))
     out = bytearray()
     for line in part.raw.splitlines(keepends=True):
-        field = _DATA_LINE.match(line)
+        field = _DATA_LINE.fullmatch(line)
         if field is None:
             out += line
         elif (text := next(left, None)) is not None:
-            out += field[1] + text + field[2]
+            out += (field[1] if not text or b":" in field[1] else b"data: ") + text + field[2]
     return bytes(out)
+
+
+def _before_usage(half: bytes) -> bytes:
+    """Return as much of half an event as comes before a `usage` that it has, or that its end may begin."""
+    name = _USAGE_NAME.search(half)
+    return half[: name.start() if name else len(half)].rstrip(b", \t\r\n")
 
 
 def _usage_object(tail: bytes) -> bytes:

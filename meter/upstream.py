@@ -211,11 +211,8 @@ def _headers(fields: Fields) -> CIMultiDict[str]:
 
 
 def _timeout(settings: Settings, upstream: UpstreamSettings) -> aiohttp.ClientTimeout:
-    connect = (
-        upstream.timeouts.connect if upstream.timeouts.connect is not None else settings.timeouts.connect
-    )
-    idle = upstream.timeouts.idle if upstream.timeouts.idle is not None else settings.timeouts.idle
-    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect, sock_read=idle)
+    own = settings.timeouts_for(upstream)
+    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=own.connect, sock_read=own.idle)
 
 
 def _tls(upstream: UpstreamSettings) -> ssl.SSLContext | bool:

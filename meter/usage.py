@@ -41,7 +41,7 @@ def from_openai(told: Mapping[str, Any]) -> dict[str, int] | None:
     if prompt is not None:
         usage |= _input(prompt, told)
     if completion is not None:
-        usage |= _output(completion, prompt or 0, told)
+        usage |= _output(completion, prompt, told)
     return usage
 
 
@@ -91,12 +91,15 @@ def _split_cached(cached: int, text: int, parts: dict[str, int]) -> int:
     return text - parts["input_cached"]
 
 
-def _output(completion: int, prompt: int, told: Mapping[str, Any]) -> dict[str, int]:
+def _output(completion: int, prompt: int | None, told: Mapping[str, Any]) -> dict[str, int]:
     details = _details(told, "completion_tokens_details", "output_tokens_details")
     reasoning = _first(details, "reasoning_tokens")
     if reasoning is None:
         reasoning = _first(told, "reasoning_tokens")
-    completion, reasoning = _place_reasoning(completion, reasoning, count(told.get("total_tokens")), prompt)
+    total = count(told.get("total_tokens"))
+    # All completion tokens, by the total; one without its prompt tokens says nothing of them.
+    whole = None if total is None or prompt is None else total - prompt
+    completion, reasoning = _place_reasoning(completion, reasoning, whole)
     left = completion
     parts: dict[str, int] = {}
     for kind, told_count in (
@@ -110,12 +113,10 @@ def _output(completion: int, prompt: int, told: Mapping[str, Any]) -> dict[str, 
     return {"output": left, **parts}
 
 
-def _place_reasoning(
-    completion: int, reasoning: int | None, total: int | None, prompt: int
-) -> tuple[int, int | None]:
+def _place_reasoning(completion: int, reasoning: int | None, whole: int | None) -> tuple[int, int | None]:
     """Return (all completion tokens, reasoning among them): the total decides what includes what."""
     if reasoning is None:
-        beyond = 0 if total is None else total - prompt - completion
+        beyond = 0 if whole is None else whole - completion
         return (completion + beyond, beyond) if beyond > 0 else (completion, None)
-    on_top = total == prompt + completion + reasoning if total is not None else reasoning > completion
+    on_top = reasoning > completion if whole is None else whole == completion + reasoning
     return (completion + reasoning, reasoning) if on_top else (completion, reasoning)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,9 +220,9 @@ def test_off(tmp_path: Path, word: str) -> None:
 
 def test_yes_and_no_are_booleans_where_one_is_wanted(tmp_path: Path) -> None:
     """`yes` and `no` are words, which a boolean setting understands."""
-    settings = read(tmp_path, GOOD + "usage: {estimate: no}\nresponse_headers: {cost: yes}\n")
+    settings = read(tmp_path, GOOD + "usage: {estimate: no}\nattribution: {strip: yes}\n")
 
-    assert (settings.usage.estimate, settings.response_headers.cost) == (False, True)
+    assert (settings.usage.estimate, settings.attribution.strip) == (False, True)
 
 
 @pytest.mark.parametrize("proxy", ["off", "env", "http://proxy:3128", "http://user:secret@proxy:3128"])
@@ -387,6 +389,47 @@ def test_empty_sections(tmp_path: Path) -> None:
     settings = read(tmp_path, GOOD + "keys:\nlog:\ntimeouts:\n  idle:\nlimits: {series: }\n")
 
     assert settings == read(tmp_path, GOOD)
+
+
+def test_empty_asks_for_nothing(tmp_path: Path) -> None:
+    """A name without a value, or off, asks for nothing that this version cannot do."""
+    empty = "workers:\nbudgets:\ntls: {cert: , key: }\nledger: {url: }\nresponse_headers: {cost: }\n"
+    off = "tracing: {endpoint: , propagate: no, content: 'off'}\n"
+
+    assert read(tmp_path, GOOD + empty + off) == read(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("timeouts.idle", 10**400, "a duration such as 30s, 15m, 1h"),
+        ("limits.event_bytes", 10**400, "a size such as 10kB, 64MiB, 1GiB"),
+        (
+            "upstreams",
+            [{"name": "a", "base_url": "http://h", "tls": {"ca": "a" * 5000}}],
+            "a file that is there",
+        ),
+    ],
+)
+def test_beyond_all_bounds(name: str, value: object, expected: str) -> None:
+    """What no number and no file name can be is told like any other wrong value."""
+    upstream = {} if name == "upstreams" else {"upstream": "http://h"}
+    (line,) = report({name: value, **upstream}, {})
+
+    assert line.endswith(f", expected {expected}")
+
+
+def test_key_reads_no_settings() -> None:
+    """`meter key` imports neither settings nor pydantic."""
+    code = (
+        "import sys; from meter.cli import main; main(['key']);"
+        "sys.exit(bool({'meter.settings', 'pydantic'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(  # noqa: S603  # our own interpreter with our own code
+        [sys.executable, "-c", code], input=b"sk-x\n", capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_frozen() -> None:

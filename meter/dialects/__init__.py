@@ -5,6 +5,7 @@ To add an API format, add its file here and its row to `DIALECTS`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from meter.dialects.chat import ChatCompletions
@@ -21,8 +22,15 @@ DIALECTS: Mapping[tuple[str, ...], Dialect] = {
 }
 """By the last segments of the path that a POST goes to."""
 
-QUIET = {"models": "models", "files": "files", "batches": "batches"}
-"""Operations that use no tokens, by the path's segment that names them."""
+QUIET = {
+    "models": frozenset(("GET", "DELETE")),  # a POST below one is a call of it
+    "files": frozenset(("GET", "POST", "DELETE")),
+    "batches": frozenset(("GET", "POST")),
+}
+"""Methods of operations that use no tokens, by the path's segment that names them."""
+
+
+_VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
 
 
 def find(method: str, path: str) -> Dialect | None:
@@ -37,9 +45,8 @@ def operation(method: str, path: str, dialect: Dialect | None) -> str:
     """Return the operation that metrics go by."""
     if dialect is not None:
         return dialect.operation
-    if method in {"OPTIONS", "HEAD"}:
-        return "other"
-    # Only the first segments after a version name a resource: /v1/models/gpt-4o, not /v1/x/models.
-    segments = [s for s in path.split("/") if s]
-    named = next((s for s in segments[:3] if s in QUIET), None)
-    return QUIET[named] if named else "other"
+    segments = [s for s in path.split("/") if s and s != "openai"]
+    # What follows a version names the resource: /v1/models/gpt-4o, but not /v1/vector_stores/v/files.
+    versions = [i for i, s in enumerate(segments) if _VERSION.fullmatch(s)]
+    named = segments[versions[0] + 1 :][:1] if versions else segments
+    return next((s for s in named if method in QUIET.get(s, ())), "other")

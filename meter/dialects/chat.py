@@ -7,6 +7,7 @@ others.
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,23 @@ import msgspec
 from msgspec import UNSET
 
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of
-from meter.members import Member, append, members, scan
+from meter.errors import error_of, read_error
+from meter.members import Member, append, scan
 from meter.usage import from_openai
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
 __all__ = ["ChatCompletions"]
 
 _DONE = b"[DONE]"
 _ASKED = b'"include_usage":true'
+_ASKING = b'"stream_options":{' + _ASKED + b"}"
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 _LONGEST_NAME = 256
 """Characters of a model name or an id that are kept; what is longer names nothing."""
+_LONGEST_NUMBER = 40
+"""Digits; Python refuses to convert those of thousands."""
 _DEAREST_USD = 10**6
 """An upstream's word on the cost of one exchange is not taken beyond this."""
 
@@ -46,6 +50,7 @@ class _Answer(msgspec.Struct):
     usage: Any = UNSET
     service_tier: Any = None
     type: Any = None
+    code: Any = None
     error: Any = None
     x_groq: Any = None
     base_resp: Any = None
@@ -54,8 +59,18 @@ class _Answer(msgspec.Struct):
 _request = msgspec.json.Decoder(_Request)
 _answer = msgspec.json.Decoder(_Answer)
 
-_CONTENT = ("content", "refusal", "tool_calls", "function_call", "audio")
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_SAYS = {
+    "content": Marks.CONTENT,
+    "refusal": Marks.CONTENT,
+    "tool_calls": Marks.CONTENT,
+    "function_call": Marks.CONTENT,
+    "audio": Marks.CONTENT,
+    "images": Marks.CONTENT,
+    "reasoning": Marks.CONTENT | Marks.REASONING,
+    "reasoning_content": Marks.CONTENT | Marks.REASONING,
+    "reasoning_details": Marks.CONTENT | Marks.REASONING,
+}
+"""Members of a message, or of a part of one, that carry content unless they are empty."""
 
 
 class ChatCompletions:
@@ -69,7 +84,7 @@ class ChatCompletions:
         try:
             told = _request.decode(body)
         except _UNREADABLE:
-            return (yield from _scanned_request(body))
+            return (yield from _scanned(body))
         stream = told.stream is True
         asking = (yield from _ask(body, told.stream_options)) if stream else None
         return Request(model=_name(told.model), stream=stream, asking=asking)
@@ -78,34 +93,30 @@ class ChatCompletions:
         """Read a whole JSON answer."""
         told = _decode(body)
         if told is None:
+            facts.error = read_error(body) or facts.error
             return
         _read(told, facts)
         facts.final_usage = facts.usage is not None
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data."""
-        if data.startswith(_DONE):
+        if data.lstrip().startswith(_DONE):
             facts.terminated = True
             return 0
+        failed = name == b"error"
         told = _decode(data)
         if told is None:
+            error = read_error(data)
+            facts.error = error or facts.error or ("" if failed or error is not None else None)
             return 0
         had = facts.usage
-        marks = _read(told, facts)
-        if name == b"error" and facts.error is None:
-            facts.error = error_of({"error": told.error or msgspec.structs.asdict(told)}) or ""
-        told_usage = facts.usage is not had
-        if told_usage and (facts.finish_reasons or marks & Marks.USAGE_EVENT):
-            facts.final_usage = True
+        marks = _read(told, facts, failed=failed)
+        if marks & Marks.CONTENT and not marks & Marks.FINISH:
+            facts.final_usage = False  # a usage that is followed by content was a running total
+        elif facts.usage is not had:
+            ended = facts.finish_reasons or facts.error is not None or marks & Marks.USAGE_EVENT
+            facts.final_usage = facts.final_usage or bool(ended)
         return marks
-
-
-def _decode(data: bytes) -> _Answer | None:
-    """Decode an event or an answer; None where it is no JSON object."""
-    try:
-        return _answer.decode(data)
-    except _UNREADABLE:
-        return None
 
 
 def _name(value: Any) -> str | None:
@@ -115,143 +126,157 @@ def _name(value: Any) -> str | None:
 # Requests.
 
 
-def _scanned_request(body: bytes) -> Generator[None, None, Request]:
+def _scanned(body: bytes) -> Generator[None, None, Request]:
+    """Read a request by what stands where; one that is no JSON object says nothing."""
     found = yield from scan(body)
     if found is None:
         return Request()
-    last = {m.name: m for m in found}  # of duplicate members the last is the one read and edited
-    stream = _value(body, last.get("stream")) == b"true"
-    asking = None
-    if stream:
-        try:
-            options = msgspec.json.decode(_value(body, last.get("stream_options")) or b'""')
-        except _UNREADABLE:
-            options = ""
-        if "stream_options" not in last:
-            options = UNSET
-        asking = _splice(body, options, last.get("stream_options"))
-    return Request(model=_scanned_name(_value(body, last.get("model"))), stream=stream, asking=asking)
+    stream, model = _last(found, "stream"), _last(found, "model")
+    streams = stream is not None and _value(body, stream) == b"true"
+    asking = (yield from _spliced(body, found)) if streams else None
+    return Request(model=_scanned_name(body, model), stream=streams, asking=asking)
 
 
-def _value(body: bytes, member: Member | None) -> bytes | None:
-    return body[member.value : member.end] if member is not None else None
+def _last(found: list[Member], name: str) -> Member | None:
+    """Return the member of a name; of duplicates the last is the one read and edited."""
+    return next((member for member in reversed(found) if member.name == name), None)
 
 
-def _scanned_name(value: bytes | None) -> str | None:
+def _value(text: bytes, member: Member) -> bytes:
+    return text[member.value : member.end]
+
+
+def _scanned_name(body: bytes, member: Member | None) -> str | None:
     try:
-        return _name(msgspec.json.decode(value or b"null"))
+        return _name(msgspec.json.decode(_value(body, member))) if member is not None else None
     except _UNREADABLE:
         return None
 
 
 def _ask(body: bytes, options: Any) -> Generator[None, None, bytes | None]:
-    """Return `body` with usage asked for; None where the client has asked, or said what is no option."""
+    """Return a valid `body` with usage asked for; None where that has been done or is out of place."""
     if options is UNSET:
-        return _splice(body, options, None)
-    if not (options is None or isinstance(options, dict)) or _has_asked(options):
-        return None
+        return append(body, _ASKING)
+    if isinstance(options, dict) and options.get("include_usage") is True:
+        return None  # most who ask do: there is no need to know where it stands
     found = yield from scan(body)
-    last = next((m for m in reversed(found or ()) if m.name == "stream_options"), None)
-    return _splice(body, options, last) if last is not None else None
+    return None if found is None else (yield from _spliced(body, found))
 
 
-def _has_asked(options: Any) -> bool:
-    """Tell whether `include_usage` says anything but no: what is not a bool is the upstream's to judge."""
-    return options is not None and options.get("include_usage") not in (None, False)
-
-
-def _splice(body: bytes, options: Any, member: Member | None) -> bytes | None:
+def _spliced(body: bytes, found: list[Member]) -> Generator[None, None, bytes | None]:
     """Put `include_usage` into the body's bytes; everything else stays as it came."""
-    if options is UNSET:
-        return append(body, b'"stream_options":{' + _ASKED + b"}")
-    if not (options is None or isinstance(options, dict)) or _has_asked(options) or member is None:
-        return None
-    value = body[member.value : member.end]
-    edited = b"{" + _ASKED + b"}" if options is None else _switched_on(value)
-    return None if edited is None else body[: member.value] + edited + body[member.end :]
+    options = _last(found, "stream_options")
+    if options is None:
+        return append(body, _ASKING)
+    value = _value(body, options)
+    edited = b"{" + _ASKED + b"}" if value == b"null" else (yield from _switched_on(value))
+    return None if edited is None else body[: options.value] + edited + body[options.end :]
 
 
-def _switched_on(options: bytes) -> bytes | None:
-    """Return a `stream_options` object's bytes with `include_usage` true."""
-    found = members(options)
+def _switched_on(options: bytes) -> Generator[None, None, bytes | None]:
+    """Return a `stream_options` object's bytes with `include_usage` true.
+
+    None where it is no object, or says anything but no: what is not a bool is the upstream's to judge.
+    """
+    found = yield from scan(options)
     if found is None:
         return None
-    last = next((m for m in reversed(found) if m.name == "include_usage"), None)
+    last = _last(found, "include_usage")
     if last is None:
         return append(options, _ASKED)
+    if _value(options, last) not in (b"false", b"null"):
+        return None
     return options[: last.value] + b"true" + options[last.end :]
 
 
 # Answers.
 
 
-def _read(told: _Answer, facts: Facts) -> int:
+def _decode(data: bytes) -> _Answer | None:
+    """Decode an event or an answer; None where it is no JSON object."""
+    try:
+        return _answer.decode(data)
+    except _UNREADABLE:
+        pass
+    try:  # models write half of a surrogate pair, servers write NaN and byte order marks
+        told = _lenient.decode(data.decode("utf-8-sig", "replace").strip())
+    except _UNREADABLE:
+        return None
+    if not isinstance(told, dict):
+        return None
+    return _Answer(**{name: told[name] for name in _Answer.__struct_fields__ if name in told})
+
+
+def _whole_number(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else None
+
+
+_lenient = json.JSONDecoder(parse_int=_whole_number, strict=False)
+
+
+def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
     """Take what one object says into `facts`; return its `Marks`."""
     facts.response_id = facts.response_id or _name(told.id)
     facts.response_model = _name(told.model) or facts.response_model
     facts.service_tier = _name(told.service_tier) or facts.service_tier
     choices = told.choices if isinstance(told.choices, list) else []
+    usages = [told.usage]
+    if isinstance(told.x_groq, dict):
+        usages.append(told.x_groq.get("usage"))
     marks = 0
-    for choice in choices:
+    for place, choice in enumerate(choices):
         if isinstance(choice, dict):
-            marks |= _read_choice(choice, facts)
-    _read_error(told, facts)
-    marks |= _read_usage(told, choices, facts)
+            marks |= _read_choice(place, choice, facts)
+            usages.append(choice.get("usage"))  # Moonshot
+    _read_usage(usages, facts)
+    if told.usage is None:
+        marks |= Marks.USAGE_NULL
+    if failed or told.error or "error" in (told.object, told.type) or _minimax_failed(told.base_resp):
+        facts.error = error_of({"error": told.error or msgspec.structs.asdict(told)}) or facts.error or ""
+    elif isinstance(told.usage, dict) and not choices:
+        marks |= Marks.USAGE_EVENT
     return marks
 
 
-def _read_choice(choice: dict[str, Any], facts: Facts) -> int:
+def _read_choice(place: int, choice: dict[str, Any], facts: Facts) -> int:
     marks = 0
     reason = choice.get("finish_reason")
     if isinstance(reason, str) and reason:
-        marks |= Marks.FINISH
+        marks = Marks.FINISH
         index = choice.get("index")
-        facts.finish_reasons[index if isinstance(index, int) else 0] = reason[:_LONGEST_NAME]
-        if reason == "error" and facts.error is None:
-            facts.error = error_of({"error": choice.get("error") or True}) or ""
+        facts.finish_reasons[index if isinstance(index, int) else place] = reason[:_LONGEST_NAME]
+        if reason == "error":
+            facts.error = error_of({"error": choice.get("error")}) or facts.error or ""
     part = choice.get("delta") or choice.get("message")
     if isinstance(part, dict):
-        if any(part.get(name) for name in _REASONING):
-            marks |= Marks.CONTENT | Marks.REASONING
-        elif any(part.get(name) for name in _CONTENT):
-            marks |= Marks.CONTENT
+        for name, value in part.items():
+            if value:
+                marks |= _SAYS.get(name, 0)
     elif choice.get("text"):  # servers that answer chat in the older shape
         marks |= Marks.CONTENT
     return marks
 
 
-def _read_error(told: _Answer, facts: Facts) -> None:
-    if told.error is not None or told.object == "error" or told.type == "error":
-        facts.error = error_of(msgspec.structs.asdict(told)) or facts.error or ""
-    elif isinstance(told.base_resp, dict) and told.base_resp.get("status_code"):  # MiniMax
-        facts.error = facts.error or ""
+def _minimax_failed(status: Any) -> bool:
+    return isinstance(status, dict) and status.get("status_code") not in (None, 0, "0")
 
 
-def _read_usage(told: _Answer, choices: list[Any], facts: Facts) -> int:
-    for usage in _usages(told, choices):
+def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
+    """Take the first usage of one object that tells a count; zeros do not replace what was counted before."""
+    for usage in usages:
+        if not isinstance(usage, dict):
+            continue
         counted = from_openai(usage)
-        if counted is not None:
+        if counted is not None and (any(counted.values()) or not facts.usage):
             facts.usage = counted
             facts.provider_cost_usd = _cost(usage.get("cost"))
-            break
-    if isinstance(told.usage, dict) and not choices:
-        return Marks.USAGE_EVENT
-    return Marks.USAGE_NULL if told.usage is None else 0
-
-
-def _usages(told: _Answer, choices: list[Any]) -> Generator[dict[str, Any], None, None]:
-    """Yield the usage objects of one event, the most telling first."""
-    if isinstance(told.usage, dict):
-        yield told.usage
-    if isinstance(told.x_groq, dict) and isinstance(told.x_groq.get("usage"), dict):
-        yield told.x_groq["usage"]
-    for choice in choices:  # Moonshot
-        if isinstance(choice, dict) and isinstance(choice.get("usage"), dict):
-            yield choice["usage"]
+            return
 
 
 def _cost(value: Any) -> Decimal | None:
     """Return what an upstream says it cost, in USD; None where it says nothing that can be money."""
+    if isinstance(value, dict):  # Perplexity
+        value = value.get("total_cost")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return Decimal(repr(value)) if 0 <= value <= _DEAREST_USD else None

@@ -32,7 +32,7 @@ def test_demo_tells_where_to_look_and_what_went_by(capfd: pytest.CaptureFixture[
     assert code == 0
     assert re.search(r"Metrics +http://127\.0\.0\.1:\d+/metrics\n", out)
     assert re.search(r"Base URL +http://127\.0\.0\.1:\d+/v1 ", out)
-    assert " exchange " in out
+    assert " info     ok " in out
     assert re.search(r"\nrequests  [1-9]\d*: .*\ntokens    .*\nUSD       [\d.]+\n$", out)
 
 
@@ -42,7 +42,7 @@ def test_demo_without_traffic_is_quiet(capfd: pytest.CaptureFixture[str]) -> Non
     out = capfd.readouterr().out
 
     assert code == 0
-    assert " exchange " not in out
+    assert " info     ok " not in out
     assert "\nrequests  0: " in out
 
 

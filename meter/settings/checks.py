@@ -1,0 +1,100 @@
+"""What does not fit together, and what this version cannot do.
+
+All checks look at values as they came, right or wrong, so that everything is told at once; each yields the
+place of what is wrong and a sentence about it. Of one place, what its type says comes first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from meter.settings.tree import dotted, found
+from meter.settings.words import NO_UPSTREAM, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from meter.settings.tree import Place
+
+__all__ = ["misfits"]
+
+
+def misfits(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Yield the place of everything that cannot be as it is, and why."""
+    for check in (_none_at_all, _same_twice, _two_defaults, _unreachable, _unsupported):
+        yield from check(values)
+
+
+def _none_at_all(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    if values.get("upstreams") == []:
+        yield ("upstreams",), NO_UPSTREAM
+
+
+_UNIQUE = ("upstreams.*.name", "upstreams.*.prefix", "keys.*.fingerprint")
+
+
+def _same_twice(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    for pattern in _UNIQUE:
+        first: dict[str, Place] = {}
+        for place, value in found(values, pattern):
+            if isinstance(value, str) and first.setdefault(value, place) != place:
+                other = dotted(first[value][:-1])
+                yield place, f"got {shown(place, value)}, expected another {place[-1]} than that of {other}"
+
+
+def _two_defaults(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    defaults = _defaults(values)
+    for place in defaults[1:]:
+        yield place, f"{dotted(defaults[0][:-1])} is the default already, expected one default at most"
+
+
+def _unreachable(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    open_ones = [
+        (place, entry)
+        for place, entry in found(values, "upstreams.*")
+        if isinstance(entry, dict) and entry.get("prefix") is None
+    ]
+    for place, entry in open_ones if _defaults(values) or len(open_ones) > 1 else ():
+        if "default" not in entry:  # whoever says `default: false` has thought of it
+            yield place, "nothing would reach it, expected a prefix or default: true"
+
+
+def _defaults(values: Mapping[str, Any]) -> list[Place]:
+    return [place for place, value in found(values, "upstreams.*.default") if _true(value)]
+
+
+_BOOLEAN = TypeAdapter(bool)
+
+
+def _true(value: object) -> bool:
+    """Tell whether a setting that is on or off would be on."""
+    try:
+        return _BOOLEAN.validate_python(value)
+    except ValidationError:
+        return False
+
+
+_NOT_YET = "not supported by this version"
+
+# Delete a row when the thing is built.
+_UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("workers", lambda workers: str(workers) != "1", f"more than one worker is {_NOT_YET}"),
+    ("budgets", bool, _NOT_YET),
+    ("response_headers.cost", _true, _NOT_YET),
+    ("tls.cert", bool, _NOT_YET),
+    ("tls.key", bool, _NOT_YET),
+    ("ledger.url", lambda url: bool(url) and url != "off", _NOT_YET),
+    ("tracing.endpoint", bool, _NOT_YET),
+    ("tracing.propagate", _true, _NOT_YET),
+    ("tracing.content", _true, _NOT_YET),
+    ("upstreams.*.on_client_disconnect", lambda word: word == "drain", f"drain is {_NOT_YET}"),
+)
+
+
+def _unsupported(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    for pattern, wanted, sentence in _UNSUPPORTED:
+        for place, value in found(values, pattern):
+            if value is not None and wanted(value):
+                yield place, sentence

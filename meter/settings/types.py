@@ -1,0 +1,126 @@
+"""What a value may be, where pydantic's own types say too little.
+
+Each type says what it expects in words that a message can quote. Durations and sizes are in `quantities`.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "BaseUrl",
+    "Count",
+    "File",
+    "Fingerprint",
+    "HeaderName",
+    "Label",
+    "Masked",
+    "Name",
+    "Port",
+    "Prefix",
+    "Proxy",
+    "Secret",
+    "Switchable",
+    "Text",
+    "expected",
+    "masked",
+]
+
+
+def expected(what: str) -> PydanticCustomError:
+    """Return the error whose sentence ends in `expected` and these words."""
+    return PydanticCustomError("expected", "{what}", {"what": what})
+
+
+def _must(test: Callable[[Any], object], what: str) -> AfterValidator:
+    """Refuse what fails a test."""
+
+    def check(value: Any) -> Any:
+        if not test(value):
+            raise expected(what)
+        return value
+
+    return AfterValidator(check)
+
+
+def _form(pattern: str, what: str) -> AfterValidator:
+    return _must(re.compile(pattern).fullmatch, what)
+
+
+Count = Annotated[int, Field(ge=0)]
+Port = Annotated[int, _must(range(2**16).__contains__, "a port from 0 to 65535")]
+
+Text = Annotated[str, _form(r"(?s).+", "a text that is not empty")]
+Name = Annotated[str, _form(r"[A-Za-z0-9._-]+", "letters, digits, dots, dashes and underscores")]
+Fingerprint = Annotated[str, _form(r"k_[0-9a-f]{12}", "k_ and 12 hex digits, as `meter key` prints them")]
+HeaderName = Annotated[str, _form(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "the name of a header")]
+Prefix = Annotated[
+    str,
+    _form(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+", "a path such as /deepseek, without a slash at its end"),
+]
+# `Path.is_file` raises where a name is too long to be one.
+File = Annotated[str, _must(os.path.isfile, "a file that is there")]
+
+# fmt: off
+_RESERVED_LABELS = frozenset((
+    "budget", "code", "error_type", "key", "kind", "label", "le", "model", "operation", "outcome", "period",
+    "phase", "price_status", "quantile", "reason", "resource", "sink", "stream", "unit", "upstream",
+    "usage_source",
+))
+# fmt: on
+Label = Annotated[
+    str,
+    _form(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", "a label name: letters, digits and underscores"),
+    _must(lambda name: name not in _RESERVED_LABELS, "a label name that the metrics do not use themselves"),
+]
+
+
+def _on_off(value: object) -> object:
+    """Undo what YAML makes of `on` and `off`, where a JSON list or another writer has already decided."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switchable = BeforeValidator(_on_off)
+
+
+def masked(url: str) -> str:
+    """Return a URL without what may be secret: user, password and query."""
+    nobody = re.sub(r"(?s)^([\w+.-]+://)?.*@", r"\1***@", url)
+    return re.sub(r"(?s)\?.*", "?***", nobody)
+
+
+Masked = PlainSerializer(masked)
+Secret = Annotated[SecretStr, PlainSerializer(lambda _: "***")]
+
+
+def _url(value: str) -> bool:
+    try:
+        url = urlsplit(value)
+        reachable = url.scheme in ("https", "http") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return reachable and not re.search(r"[\s\x00-\x20\x7f]", value)
+
+
+def _proxy(value: str) -> bool:
+    return value in ("off", "env") or (_url(value) and not re.search(r"[?#]", value))
+
+
+_SUCH = "a URL such as https://host/v1"
+BaseUrl = Annotated[
+    str,
+    _must(_url, _SUCH),
+    _must(lambda url: "?" not in url, f"{_SUCH}, without a query"),
+    _must(lambda url: "#" not in url, f"{_SUCH}, without a fragment"),
+    _must(lambda url: "@" not in urlsplit(url).netloc, f"{_SUCH}, without credentials inside"),
+]
+Proxy = Annotated[str, Switchable, _must(_proxy, "off, env, or a URL such as http://host:3128"), Masked]

@@ -1,0 +1,127 @@
+"""Which fields travel, and that they travel as they came."""
+
+from __future__ import annotations
+
+import pytest
+
+from meter.headers import (
+    HOP_BY_HOP,
+    Fields,
+    end_to_end,
+    first,
+    forwarded,
+    media_type,
+    replace,
+    trace_id,
+    without,
+)
+
+FIELDS: Fields = [(b"Host", b"a"), (b"X-A", b"1"), (b"ACCEPT", b"x"), (b"x-a", b"2")]
+
+
+def test_keeps_order_and_spelling() -> None:
+    """What is end-to-end travels in its order, spelling and repetitions."""
+    assert FIELDS == end_to_end(FIELDS)
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+def test_leaves_hop_by_hop_fields_at_home(name: bytes) -> None:
+    """Hop-by-hop fields stay home, however they are spelled."""
+    assert FIELDS == end_to_end([(name.title(), b"x"), *FIELDS, (name.upper(), b"y")])
+
+
+def test_leaves_nominated_fields_at_home() -> None:
+    """What any Connection field names stays home too."""
+    came = [(b"Connection", b"close, X-MINE"), *FIELDS, (b"x-mine", b"1"), (b"connection", b" x-other ,")]
+
+    assert FIELDS == end_to_end([*came, (b"X-Other", b"2")])
+
+
+def test_takes_out() -> None:
+    """Fields are taken out by their names in any case."""
+    assert [(b"Host", b"a")] == without(FIELDS, b"x-a", b"accept")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"X-A", [(b"Host", b"a"), (b"X-A", b"new"), (b"ACCEPT", b"x")]),
+        (b"accept", [(b"Host", b"a"), (b"X-A", b"1"), (b"ACCEPT", b"new"), (b"x-a", b"2")]),
+        (b"X-B", [*FIELDS, (b"X-B", b"new")]),
+    ],
+)
+def test_replaces(name: bytes, expected: Fields) -> None:
+    """A field keeps its place and spelling, loses its repetitions, and is put last where there was none."""
+    assert expected == replace(FIELDS, name, b"new")
+
+
+@pytest.mark.parametrize(("name", "expected"), [(b"x-a", b"1"), (b"accept", b"x"), (b"x-b", None)])
+def test_finds_the_first(name: bytes, expected: bytes | None) -> None:
+    """Of repetitions the first is found."""
+    assert expected == first(FIELDS, name)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, b""),
+        (b"", b""),
+        (b"application/json", b"application/json"),
+        (b" Text/Event-Stream ; charset=utf-8", b"text/event-stream"),
+    ],
+)
+def test_reads_media_types(value: bytes | None, expected: bytes) -> None:
+    """A media type is read without its parameters, in lower case."""
+    assert expected == media_type([] if value is None else [(b"CONTENT-type", value)])
+
+
+def test_tells_who_called() -> None:
+    """The client is added behind those that are named already."""
+    came: Fields = [
+        (b"x-forwarded-for", b"10.0.0.1"),
+        (b"X-Forwarded-For", b"10.0.0.2"),
+        (b"Forwarded", b"for=a"),
+    ]
+
+    assert [
+        (b"x-forwarded-for", b"10.0.0.1, 10.0.0.2, 10.0.0.3"),
+        (b"Forwarded", b'for=a, for=10.0.0.3;proto=http;host="h:1"'),
+        (b"X-Forwarded-Proto", b"http"),
+    ] == forwarded(came, "10.0.0.3", "http", "h:1")
+
+
+def test_quotes_what_it_tells() -> None:
+    """An IPv6 address and a host with a quote in it keep within their quotes."""
+    told = dict(forwarded([], "::1", "http", 'a";for="b\\'))
+
+    assert b'for="[::1]";proto=http;host="a\\";for=\\"b\\\\"' == told[b"Forwarded"]
+    assert b"::1" == told[b"X-Forwarded-For"]
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (f"00-{TRACE}-b7ad6b7169203331-01", TRACE),
+        (f"01-{TRACE}-b7ad6b7169203331-01-more", TRACE),
+        (f"ff-{TRACE}-b7ad6b7169203331-01", None),
+        (f"00-{TRACE.upper()}-b7ad6b7169203331-01", None),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"zz-{TRACE}-b7ad6b7169203331-01", None),
+        (f"00-{TRACE}-b7ad6b7169203331", None),
+        (f"00-{TRACE}b7ad6b7169203331-01", None),
+        ("", None),
+        ("x" * 55, None),
+    ],
+)
+def test_reads_trace_ids(value: str, expected: str | None) -> None:
+    """The trace id of a valid `traceparent` is read, and no other."""
+    assert expected == trace_id([(b"TraceParent", value.encode())])
+
+
+def test_needs_no_trace() -> None:
+    """Without `traceparent` there is no trace id."""
+    assert trace_id(FIELDS) is None
