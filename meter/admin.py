@@ -84,6 +84,9 @@ class Admin:
         return web.Response(status=503, text="draining\n" if self._state.draining else "not listening yet\n")
 
 
+_ERROR = {"x-meter-error": "1"}
+
+
 def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:
     body = error_body(message, f"http_{status}")
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers | _ERROR)

@@ -79,10 +79,16 @@ class Running:
         """Begin to drain; called again, break off what is still under way."""
         if self.stopped.is_set():
             self._now.set()
-        else:
-            self._log.info("draining", in_flight=self.state.busy, seconds=self._settings.timeouts.drain)
+            return
         self.state.draining = True
         self.stopped.set()
+        with suppress(OSError, ValueError):  # nobody may be reading the log any more
+            self._log.info("draining", in_flight=self.state.busy, seconds=self._settings.timeouts.drain)
+
+    def not_reloaded(self) -> None:
+        """Say that SIGHUP is not obeyed; by default it would end the process."""
+        with suppress(OSError, ValueError):
+            self._log.warning("reload_not_supported")
 
     async def drained(self) -> None:
         """Wait until nothing is under way, the drain's time is up, or `stop` was called again."""
@@ -150,6 +156,7 @@ def run(settings: Settings) -> int:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stop)
+            loop.add_signal_handler(signal.SIGHUP, running.not_reloaded)
             await running.stopped.wait()
 
     run_loop(main())

@@ -42,7 +42,7 @@ _FIRST_SERVER_ERROR = 500
 _ERROR_BYTES = 64 * 1024
 """Of an error body, as much is read."""
 
-_BOMB_BYTES = 64 << 20
+_BOMB_BYTES = 8 << 20
 _BOMB_RATIO = 100
 """A compressed answer that inflates past both is read no further."""
 
@@ -116,15 +116,15 @@ class Tap:
         if coded:
             self._decoder = decoder(encoding)
             self._readable = self._decoder is not None
+        if success and self._dialect is None:
+            self._readable = False  # nobody could read it
+        elif success and media_type == _PAGE:
+            self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
         self.hiding = self._asked and self.stream and self._readable
         if self.stream:
             self._splitter = Splitter(self._event_bytes)
         elif not success:
             self._answer_bytes = _ERROR_BYTES
-        if self._dialect is None and success:
-            self._readable = False  # nobody could read it
-        elif success and media_type == _PAGE:
-            self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
 
     @property
     def decodes(self) -> bool:
@@ -256,15 +256,15 @@ class Tap:
         body = bytes(self._body)
         if self.status is not None and self.status not in _SUCCESS:
             self.facts.error = read_error(body)
-        elif self._dialect is not None:
+        else:
+            assert self._dialect is not None  # noqa: S101 - without one no success is read
             try:
                 self._dialect.read_answer(_usage_object(body) if self._cut else body, self.facts)
             except Exception:  # noqa: BLE001 - as in `_see`
                 self.failures += 1
 
     def _see(self, part: Part, now: float) -> int:
-        if self._dialect is None:
-            return 0
+        assert self._dialect is not None  # noqa: S101 - without one no stream is read
         if part.kind is Kind.OVERSIZED:  # too long to read, and only content ever is
             self._time(now)
         data = part.data
@@ -329,8 +329,9 @@ class Tap:
 
     def _give_back(self, part: Part) -> None:
         """Put members of the usage event that the client would have had back onto the event that is held."""
+        assert self._dialect is not None  # noqa: S101 - it told that this is a usage event
         data = part.data
-        if not self._kept or data is None or self._dialect is None:
+        if not self._kept or data is None:
             return
         for name in self._dialect.returned:
             quoted = b'"%b"' % name.encode()

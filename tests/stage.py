@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import uvloop
 from aiohttp import web
 
 from meter.app import serving
-from meter.demo.upstream import SimulatedUpstream
 from meter.settings import load
 from meter.sinks.log import configure
 
@@ -38,7 +38,7 @@ class Loop:
     """An event loop in a thread of its own."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()  # what `meter serve` runs on
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -190,7 +190,7 @@ async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:
 
 
 def says(*pieces: bytes, hang: bool = False, reset: bool = False) -> Callable[..., Awaitable[None]]:
-    """Return a script that writes pieces one by one, then ends the connection, waits for ever or breaks it."""
+    """Return a script that writes pieces one by one, then ends the connection, hangs or breaks it."""
 
     async def script(_: bytes, writer: asyncio.StreamWriter) -> None:
         for piece in pieces:
@@ -251,7 +251,7 @@ def scripted_upstream() -> Iterator[Scripted]:
         return await asyncio.start_server(lambda r, w: _serve(scripted, r, w), "127.0.0.1", 0)
 
     server: asyncio.Server = loop.run(start())
-    scripted.url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield scripted
     finally:

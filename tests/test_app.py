@@ -346,3 +346,31 @@ class TestDrain:
             until(lambda: scripted.closed)
             (line,) = meter.lines()
             assert (200, "truncated") == (line["status"], line["outcome"])
+
+    def test_a_log_that_nobody_reads_any_more(self, scripted: Scripted) -> None:
+        """Where standard output is gone requests pass all the same, and SIGTERM still ends the process."""
+        scripted.script = says(b"HTTP/1.1 204 No Content\r\n\r\n")
+        port, admin_port = free_port(), free_port()
+        argv = ("--upstream", scripted.url, "--port", str(port), "--admin-port", str(admin_port))
+        read, write = os.pipe()
+        with subprocess.Popen(  # noqa: S603 - our own interpreter with our own arguments
+            [sys.executable, "-m", "meter", "serve", *argv],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=subprocess.PIPE,
+        ) as running:
+            try:
+                os.close(write)
+                said = b""
+                while said.count(b"\n") < 2 and (piece := os.read(read, 4096)):
+                    said += piece
+                os.close(read)
+                assert 204 == get(f"http://127.0.0.1:{port}", "/v1/models")[0]
+                metrics = get(f"http://127.0.0.1:{admin_port}", "/metrics")[2]
+                assert b'\nmeter_sink_errors_total{sink="log"} 1.0\n' in metrics
+                running.send_signal(signal.SIGTERM)
+
+                assert 0 == running.wait(5)
+            finally:
+                running.kill()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real
 INSTALL = "apt-get install -y --no-install-recommends prometheus"
 EMPTY_IN_THE_DEMO = {"meter_draining", "meter_sink_errors_total", "meter_sink_dropped_total"}
 """What a demo that goes well leaves at 0."""
-TRACE_SECONDS = 40
+PATIENCE_SECONDS = 25
 """The demo's first round of traffic takes some time, and a slow machine more."""
 
 
@@ -111,7 +111,7 @@ def test_series(scraping: str, name: str) -> None:
         lambda: (asked(scraping, "query", query=f"max_over_time({sample}[5m]) >= {least}") or {}).get(
             "result"
         ),
-        seconds=TRACE_SECONDS,
+        seconds=PATIENCE_SECONDS,
     )
 
     assert labels <= set(told[0]["metric"]) | {"team"}
@@ -129,7 +129,7 @@ def test_quantiles(scraping: str) -> None:
         result = (asked(scraping, "query", query=query) or {}).get("result")
         return float(result[0]["value"][1]) if result and result[0]["value"][1] != "NaN" else None
 
-    assert 0 < until(quantile, seconds=TRACE_SECONDS) < 60
+    assert 0 < until(quantile, seconds=PATIENCE_SECONDS) < 60
 
 
 def test_exemplars(scraping: str) -> None:
@@ -139,7 +139,7 @@ def test_exemplars(scraping: str) -> None:
         query = {"query": "meter_request_duration_seconds_bucket", "start": "0", "end": "9999999999"}
         return asked(scraping, "query_exemplars", **query)
 
-    told = until(found, seconds=TRACE_SECONDS)
+    told = until(found, seconds=PATIENCE_SECONDS)
     traces = {e["labels"]["trace_id"] for series in told for e in series["exemplars"]}
     assert traces
     assert all(re.fullmatch(r"[0-9a-f]{32}", trace) for trace in traces)

@@ -6,6 +6,7 @@ what it logs, as a collector of logs does, line by line.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import socket
@@ -1180,7 +1181,7 @@ class TestErrors:
         assert status == 504 or line["usage_source"] == "none"
 
     def test_a_body_that_does_not_come(self, upstream: Upstream) -> None:
-        """A client that does not send its body gets one of the statuses that Meter's errors have."""
+        """A client that does not send its body gets 408."""
         with running_house(upstream.url, timeouts={"client_body": "100ms"}) as house:
             request = post(CHAT, b"{}").replace(b"Content-Length: 2", b"Content-Length: 20")
             client = Client(house.url, request)
@@ -1189,7 +1190,7 @@ class TestErrors:
             client.leave()
 
         assert b"\r\nx-meter-error: 1\r\n" in client.came
-        assert line["status"] in (400, 404, 405, 413, 429, 502, 503, 504)
+        assert line["status"] == 408
         assert line["outcome"] in ("rejected", "timeout")
 
     def test_upstreams_errors_are_theirs(self, upstream: Upstream, front: House) -> None:
@@ -1365,6 +1366,20 @@ class TestUsage:
         asked = json.loads(upstream.seen[0][2]).get("stream_options", {}).get("include_usage", False)
         assert expected == asked
         assert expected == (b'"prompt_tokens"' not in body)
+
+    def test_compressed_requests(self, scripted: Scripted) -> None:
+        """A compressed request goes up as it came, unasked; its model is known all the same."""
+        packed = gzip.compress(b'{"model":"gpt-4o","stream":true}')
+        scripted.script = says(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + STREAM)
+        with running_house(scripted.url) as house:
+            _, _, body = call(house.url, post(CHAT, packed, "Content-Encoding: gzip"))
+            line = recorded(house)
+
+        assert STREAM == body
+        assert scripted.requests[0].endswith(b"\r\n\r\n" + packed)
+        assert ("gpt-4o", "reported", len(packed)) == tuple(
+            line[name] for name in ("request_model", "usage_source", "request_bytes")
+        )
 
     def test_refusal_is_remembered(self, upstream: Upstream) -> None:
         """`auto` does not ask again where it was refused; `ask` does."""
@@ -1562,7 +1577,6 @@ PRICES: dict[str, tuple[str, dict[str, Any], str | None, str]] = {
         "0.000123",
         "provider",
     ),
-    "no usage": (f"[{{model: m, per_million_tokens: {PRICED}}}]", {"usage": None}, None, "none"),
 }
 
 
@@ -1768,5 +1782,5 @@ log: {format: json, level: info}
     def test_demo(self) -> None:
         """`meter demo` is ready on both ports without a key, and ends with 0 when its time is up."""
         with process("demo", "--port", "0", "--admin-port", "0", "--seconds", "1", "--no-traffic") as meter:
-            assert (0, b"") == (meter.ended(), meter.stderr)
+            assert 0 == meter.ended()
             assert 2 == len(re.findall(rb"\bready\b.*http://127\.0\.0\.1:[1-9]", meter.stdout))

@@ -319,8 +319,8 @@ class TestFidelity:
     def test_keeps_fields(self, front: House, scripted: Scripted) -> None:
         """End-to-end fields keep order, spelling and repetitions, both ways; hop-by-hop ones stay home."""
         answer = (
-            b"HTTP/1.1 299 Odd Reason\r\nSet-Cookie: a=1\r\nX-CaSe: v\xe4\r\nset-cookie: b=2\r\nConnection: X-Hop\r\n"
-            b"X-Hop: 1\r\nKeep-Alive: 5\r\nContent-Length: 2\r\n\r\nhi"
+            b"HTTP/1.1 299 Odd Reason\r\nSet-Cookie: a=1\r\nX-CaSe: v\xe4\r\nset-cookie: b=2\r\n"
+            b"Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nContent-Length: 2\r\n\r\nhi"
         )
         scripted.script = says(answer)
 

@@ -17,6 +17,7 @@ from stage import House, ask, post, running_house, says, until
 from test_app import get, process, serving
 
 from meter.keys import Credential
+from meter.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,6 +277,31 @@ def test_places(front: House, scripted: Scripted, place: str, capfd: pytest.Capt
     assert ("none" == shown) == (place == "user-info")
     assert "none" == shown or (shown.startswith("k_") and len(shown) == 14)
     assert CHAT == front.lines()[0]["path"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Authorization",
+        "x-api-key",
+        "API-Key",
+        "x-goog-api-key",
+        "sec-websocket-protocol",
+        "cookie",
+        "proxy-authorization",
+    ],
+)
+def test_credentials_are_no_tags(scripted: Scripted, header: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A header that holds a credential is no tag, be the settings as they may."""
+    scripted.script = says(ANSWERS["ok"])
+    attribution = {"headers": {"who": header}, "labels": ["who"]}
+    try:
+        with running_house(scripted.url, attribution=attribution) as house:
+            came = ask(house.url, post(TARGET, body(stream=False), *FIELDS))
+
+            check_house(house, capfd, own(came))
+    except SettingsError as refused:
+        assert "attribution.headers.who" in str(refused)  # noqa: PT017 - one of two ways to keep the promise
 
 
 SECRET = KEYS["authorization"]

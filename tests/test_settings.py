@@ -338,27 +338,29 @@ def test_upstream_option_adds(tmp_path: Path) -> None:
             "{name: default, base_url: http://a, prefix: /a}",
             "--upstream: upstreams[1].name: got 'default', expected another name than that of upstreams[0]",
         ),
-        (
-            "{name: a, base_url: http://a, default: true}",
-            (
-                "--upstream: upstreams[1].default: upstreams[0] is the default already, "
-                "expected one default at most"
-            ),
-        ),
-        (
-            "{name: a, base_url: http://a}",
-            "meter.yaml:1: upstreams[0]: nothing would reach it, expected a prefix or default: true",
-        ),
     ],
 )
 def test_upstream_option_conflicts(
     entry: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--upstream` beside a default or an upstream of that name is told in one sentence."""
+    """`--upstream` beside an upstream of that name is told in one sentence."""
     monkeypatch.chdir(tmp_path)
     Path("meter.yaml").write_text(f"upstreams: [{entry}]\n")
 
     assert report({"upstream": "http://d"}, {}, "meter.yaml") == [line]
+
+
+@pytest.mark.parametrize("told", ["", ", default: true"])
+def test_upstream_option_overrides_the_default(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--upstream` serves what no prefix claims, whoever would have without it."""
+    monkeypatch.chdir(tmp_path)
+    Path("meter.yaml").write_text(f"upstreams: [{{name: a, base_url: http://a{told}}}]\n")
+
+    settings = load("meter.yaml", {"upstream": "http://d"}, {})
+
+    assert [(u.name, u.default) for u in settings.upstreams] == [("a", False), ("default", True)]
 
 
 def test_lone_upstream_is_the_default(tmp_path: Path) -> None:

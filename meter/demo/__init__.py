@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ prices:
     per_million_tokens: {input: 2.50, input_cached: 1.25, output: 10.00}
   - model: o1-preview
     per_million_tokens: {input: 15.00, input_cached: 7.50, output: 60.00}
+  - model: meta-llama/llama-3.3-70b-instruct # the upstream says what it charged, and it is more than this
+    per_million_tokens: {input: 0.10, output: 0.30}
   - model: claude-3-5-sonnet-20241022
     per_million_tokens: {input: 3.00, input_cached: 0.30, output: 15.00}
 """
@@ -103,7 +106,8 @@ def demo_settings(base_url: str, prices: Path, *, port: int, admin_port: int) ->
             "attribution": {"headers": {"user": "x-user-id"}, "labels": ["team"]},
             "prices": {"files": [str(prices)]},
             "timeouts": {"drain": "5s"},
-            "log": {"format": "console"},
+            # Lines for people where people read them, and JSON for programs.
+            "log": {"format": "console" if sys.stdout.isatty() else "json"},
             "port": port,
             "admin_port": admin_port,
         }
@@ -142,7 +146,8 @@ async def _play(running: app.Running, seconds: float | None, *, traffic: bool) -
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # the demo is for people, and this is what it tells them
+    sys.stderr.write(text + "\n")  # standard output is the log's
+    sys.stderr.flush()
 
 
 async def _metrics(admin_url: str) -> str:

@@ -22,12 +22,8 @@ DIALECTS: Mapping[tuple[str, ...], Dialect] = {
 }
 """By the last segments of the path that a POST goes to."""
 
-QUIET = {
-    "models": frozenset(("GET", "DELETE")),  # a POST below one is a call of it
-    "files": frozenset(("GET", "POST", "DELETE")),
-    "batches": frozenset(("GET", "POST")),
-}
-"""Methods of operations that use no tokens, by the path's segment that names them."""
+QUIET = {"models": "models", "files": "files", "batches": "batches"}
+"""Operations that use no tokens, by the path's segment that names them."""
 
 
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
@@ -45,8 +41,11 @@ def operation(method: str, path: str, dialect: Dialect | None) -> str:
     """Return the operation that metrics go by."""
     if dialect is not None:
         return dialect.operation
+    if method in {"OPTIONS", "HEAD"}:
+        return "other"
     segments = [s for s in path.split("/") if s and s != "openai"]
     # What follows a version names the resource: /v1/models/gpt-4o, but not /v1/vector_stores/v/files.
     versions = [i for i, s in enumerate(segments) if _VERSION.fullmatch(s)]
     named = segments[versions[0] + 1 :][:1] if versions else segments
-    return next((s for s in named if method in QUIET.get(s, ())), "other")
+    quiet = next((QUIET[s] for s in named if s in QUIET), "other")
+    return "other" if (method, quiet) == ("POST", "models") else quiet  # below a model it is a call of it

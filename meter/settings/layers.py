@@ -100,6 +100,8 @@ def command_line_layer(overrides: Mapping[str, Any], below: Mapping[str, Any]) -
     others = below.get("upstreams") or []
     if "upstream" in overrides and isinstance(others, list):
         given = {"name": "default", "base_url": overrides["upstream"], "default": True}
-        layer.values["upstreams"] = [*others, given]
+        # The command line overrides: what it gives serves whatever no prefix claims.
+        rest = [{**other, "default": False} if isinstance(other, dict) else other for other in others]
+        layer.values["upstreams"] = [*rest, given]
         layer.origins["upstreams", len(others)] = Origin("--upstream")
     return layer

@@ -24,7 +24,6 @@ from meter.settings.types import (
     Count,
     File,
     Fingerprint,
-    HeaderName,
     Label,
     Masked,
     Name,
@@ -33,6 +32,7 @@ from meter.settings.types import (
     Proxy,
     Secret,
     Switchable,
+    TagHeader,
     Text,
 )
 
@@ -122,7 +122,7 @@ class Key(_Group):
 class Attribution(_Group):
     """Which request headers become tags, and which tags become metric labels."""
 
-    headers: dict[Text, HeaderName] = {}
+    headers: dict[Text, TagHeader] = {}
     """Tag to header."""
     labels: tuple[Label, ...] = ()
     strip: bool = False

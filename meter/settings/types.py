@@ -21,7 +21,6 @@ __all__ = [
     "Count",
     "File",
     "Fingerprint",
-    "HeaderName",
     "Label",
     "Masked",
     "Name",
@@ -30,6 +29,7 @@ __all__ = [
     "Proxy",
     "Secret",
     "Switchable",
+    "TagHeader",
     "Text",
     "expected",
     "masked",
@@ -62,7 +62,22 @@ Port = Annotated[int, _must(range(2**16).__contains__, "a port from 0 to 65535")
 Text = Annotated[str, _form(r"(?s).+", "a text that is not empty")]
 Name = Annotated[str, _form(r"[A-Za-z0-9._-]+", "letters, digits, dots, dashes and underscores")]
 Fingerprint = Annotated[str, _form(r"k_[0-9a-f]{12}", "k_ and 12 hex digits, as `meter key` prints them")]
-HeaderName = Annotated[str, _form(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "the name of a header")]
+_CREDENTIALS = frozenset(
+    (
+        "api-key",
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "sec-websocket-protocol",
+        "x-api-key",
+        "x-goog-api-key",
+    )
+)
+TagHeader = Annotated[
+    str,
+    _form(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "the name of a header"),
+    _must(lambda name: name.lower() not in _CREDENTIALS, "a header that holds no credential"),
+]
 Prefix = Annotated[
     str,
     _form(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+", "a path such as /deepseek, without a slash at its end"),

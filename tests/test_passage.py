@@ -1,0 +1,190 @@
+"""What is seen of an exchange becomes its record, once, and says the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meter.dialect import Request
+from meter.dialects.chat import ChatCompletions
+from meter.exchange import Outcome, RateLimit, UsageSource
+from meter.passage import Passage, Refusal
+from meter.tap import Tap
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+LIMITS = (RateLimit(resource="requests", limit=10.0),)
+CONTENT = b'data: {"id":"c1","model":"gpt-4o-2024-08-06","choices":[{"delta":{"reasoning":"a"}}]}\n\n'
+END = (
+    b'data: {"service_tier":"flex","choices":[{"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":9,"completion_tokens":2,"cost":0.5}}\n\ndata: [DONE]\n\n'
+)
+
+
+def passage(**more: Any) -> Passage:
+    """Return the passage of a request that has just come."""
+    fields = [(b"traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())]
+    return Passage(
+        id="0",
+        began=100.0,
+        started_at=1_760_000_000.5,
+        method="POST",
+        path="/v1/chat/completions",
+        fields=fields,
+        peer="::1",
+        **more,
+    )
+
+
+def answered(*pieces: tuple[float, bytes], status: int = 200) -> Tap:
+    """Return a tap that has seen the beginning of an answer, as pieces and when they came."""
+    tap = Tap(ChatCompletions())
+    tap.answer(status, b"text/event-stream", None)
+    for now, piece in pieces:
+        tap.watch(piece, now)
+    return tap
+
+
+def test_records_what_was_seen() -> None:
+    """All that is known of an exchange is in its record, with times counted from its first byte."""
+    seen = passage(
+        upstream="up",
+        provider="openai",
+        operation="chat",
+        dialect=ChatCompletions(),
+        key="team",
+        tags={"team": "search"},
+        request=Request(model="gpt-4o", stream=True),
+        tap=answered((101.0, CONTENT), (103.5, CONTENT), (104.0, END)),
+        status=200,
+        attempts=1,
+        asked=True,
+        request_bytes=70,
+        response_bytes=700,
+        request_overhead=0.001,
+        response_overhead=0.002,
+        upstream_request_id="req_1",
+        rate_limits=LIMITS,
+    )
+
+    record = seen.record(105.0)
+
+    told = {name: getattr(record, name) for name in record.__slots__}
+    assert {
+        "id": "0",
+        "started_at": 1_760_000_000.5,
+        "upstream": "up",
+        "provider": "openai",
+        "operation": "chat",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "key": "team",
+        "tags": {"team": "search"},
+        "trace_id": TRACE,
+        "outcome": Outcome.OK,
+        "error_type": "",
+        "status": 200,
+        "stream": True,
+        "attempts": 1,
+        "usage_asked": True,
+        "usage_refused": False,
+        "request_model": "gpt-4o",
+        "response_model": "gpt-4o-2024-08-06",
+        "model": "gpt-4o",
+        "service_tier": "flex",
+        "finish_reasons": ("stop",),
+        "response_id": "c1",
+        "upstream_request_id": "req_1",
+        "rate_limits": LIMITS,
+        "usage": {"input": 9, "output": 2},
+        "usage_source": UsageSource.REPORTED,
+        "duration_s": 5.0,
+        "ttft_s": 1.0,
+        "last_content_s": 3.5,
+        "stall_s": 2.5,
+        "reasoning_streamed": True,
+        "overhead_request_s": 0.001,
+        "overhead_response_s": 0.002,
+        "request_bytes": 70,
+        "response_bytes": 700,
+    }.items() <= told.items()
+    assert "0.5" == str(record.provider_cost_usd)
+    assert (None, None) == (record.cost_usd, record.computed_cost_usd)
+
+
+def test_records_a_request_that_went_nowhere() -> None:
+    """What Meter refused has nothing to count, and goes by the code it was told."""
+    seen = passage()
+    seen.refusal = Refusal(404, "no_upstream", "no upstream serves this path")
+    seen.broke(seen.refusal.outcome)
+    seen.status = 404
+
+    record = seen.record(100.25)
+
+    assert (Outcome.REJECTED, "no_upstream", 404) == (record.outcome, record.error_type, record.status)
+    assert (UsageSource.NONE, None, "none", "other") == (
+        record.usage_source,
+        record.usage,
+        record.upstream,
+        record.operation,
+    )
+    assert (0.25, None, None, None) == (
+        record.duration_s,
+        record.ttft_s,
+        record.last_content_s,
+        record.stall_s,
+    )
+    assert record.overhead_s is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "outcome", "usage_source"),
+    [
+        (Outcome.TIMEOUT, "timeout", Outcome.TIMEOUT, UsageSource.MISSING),
+        (Outcome.UNREACHABLE, "unreachable", Outcome.UNREACHABLE, UsageSource.NONE),
+        (Outcome.CLIENT_CLOSED, None, Outcome.CLIENT_CLOSED, UsageSource.MISSING),
+    ],
+)
+def test_records_what_was_not_answered(
+    cause: Outcome, code: str | None, outcome: Outcome, usage_source: UsageSource
+) -> None:
+    """Of a request that got no answer it is known why; whether it used anything is not, once it was sent."""
+    seen = passage(dialect=ChatCompletions(), tap=Tap(ChatCompletions()), attempts=1)
+    seen.refusal = Refusal(504, code, "x", outcome=cause) if code else None
+    seen.broke(cause)
+
+    record = seen.record(101.0)
+
+    assert (outcome, code or cause, usage_source) == (record.outcome, record.error_type, record.usage_source)
+
+
+def test_keeps_the_first_cause() -> None:
+    """What broke an exchange off first is its cause, whatever else happens then."""
+    seen = passage(tap=answered((101.0, CONTENT)), attempts=1)
+    seen.broke(Outcome.TIMEOUT)
+    seen.broke(Outcome.CLIENT_CLOSED)
+
+    assert Outcome.TIMEOUT == seen.record(102.0).outcome
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused", "told"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_tells_that_it_asked(asked: bool, refused: bool, told: bool) -> None:
+    """Usage was asked for also where the upstream refused."""
+    record = passage(asked=asked, refused=refused).record(101.0)
+
+    assert (told, refused) == (record.usage_asked, record.usage_refused)
+
+
+def test_refuses_in_words() -> None:
+    """A refusal says what the client is told, and how the exchange ended."""
+    refusal = Refusal(503, "draining", "meter is shutting down", close=True)
+
+    assert (503, "draining", "meter is shutting down", Outcome.REJECTED, True) == (
+        refusal.status,
+        refusal.code,
+        str(refusal),
+        refusal.outcome,
+        refusal.close,
+    )
