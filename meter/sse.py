@@ -17,6 +17,8 @@ _LF, _CR = b"\n\r"
 
 # The LF that may follow a closing CR is no part of it: the event is complete without.
 _BLANK_LINE = re.compile(rb"\n[\n\r]|\r\r")
+_RUN = re.compile(rb"[\r\n]+")
+_LINE_ENDS = frozenset((_LF, _CR))
 _BLANK_LINES = frozenset({(_LF, _LF), (_LF, _CR), (_CR, _CR)})
 _LONG_LINE = 1 << 14
 
@@ -124,6 +126,9 @@ class Splitter:
                 parts.append(Part(b"\n", _REST))
                 start = 1
         while start < size:
+            if not self._held and not self._passing and piece[start] in _LINE_ENDS:
+                start = self._blank_lines(piece, start, parts)
+                continue
             complete = self._completed(piece, start)
             if not complete:
                 self._hold(piece[start:], parts)
@@ -139,6 +144,14 @@ class Splitter:
     def close(self) -> list[Part]:
         """Return what is still held: nothing, or one event without its blank line."""
         return [self._close_event(b"", 0)] if self._held else []
+
+    def _blank_lines(self, piece: bytes, start: int, parts: list[Part]) -> int:
+        """Give a run of blank lines out as one part, for a stream may consist of little else."""
+        run = _RUN.match(piece, start)
+        end = run.end() if run else start + 1
+        self._owed = end == len(piece) and piece[end - 1] == _CR
+        parts.append(self._close_event(piece[start:end], 0))
+        return end
 
     def _completed(self, piece: bytes, start: int) -> int:
         """Return one past the byte that completes the current event, 0 where none does."""

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from meter.dialect import Dialect
     from meter.sse import Part
 
-__all__ = ["STREAMS", "Tap"]
+__all__ = ["Tap"]
 
-STREAMS = frozenset((b"text/event-stream",))
-"""Media types of answers that stream."""
+_EVENTS = b"text/event-stream"
+_LINES = frozenset(
+    (b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonl")
+)
+"""Media types of answers that stream as lines of JSON; no dialect reads them yet."""
 
 _UNTYPED = frozenset((b"", b"text/plain", b"application/octet-stream"))
 """Media types under which a server may stream to a client that asked for it."""
@@ -111,7 +114,8 @@ class Tap:
         self.status = status
         success = status in _SUCCESS
         untyped = self._client_streams and media_type in _UNTYPED
-        self.stream = success and (media_type in STREAMS or untyped)
+        events = success and (media_type == _EVENTS or untyped)
+        self.stream = events or (success and media_type in _LINES)
         coded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
         if coded:
             self._decoder = decoder(encoding)
@@ -120,8 +124,8 @@ class Tap:
             self._readable = False  # nobody could read it
         elif success and media_type == _PAGE:
             self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
-        self.hiding = self._asked and self.stream and self._readable
-        if self.stream:
+        self.hiding = self._asked and events and self._readable
+        if events:
             self._splitter = Splitter(self._event_bytes)
         elif not success:
             self._answer_bytes = _ERROR_BYTES
@@ -205,7 +209,7 @@ class Tap:
         return self._end_of_success(cause)
 
     def _end_of_success(self, cause: Outcome | None) -> Outcome:
-        if not self.stream or self._dialect is None:
+        if self._splitter is None or self._dialect is None:
             return cause or Outcome.OK
         if self.complete:
             return Outcome.OK

@@ -311,6 +311,12 @@ class TestHiding:
 
         assert FINISH + b": ping\n\n" + DONE == edited([FINISH, b": ping\n\n", usage, DONE])
 
+    def test_gives_back_its_own_members(self) -> None:
+        """What is deeper inside a usage event is no member of it."""
+        usage = event(choices=[], usage={"timings": {"a": 2}})
+
+        assert FINISH + DONE == edited([FINISH, usage, DONE])
+
     def test_keeps_the_feed_of_a_carriage_return(self) -> None:
         """The LF of a CRLF that comes late goes where its event went."""
         stream = (FINISH + USAGE + DONE).replace(b"\n", b"\r\n")
@@ -338,6 +344,34 @@ class TestHiding:
             assert expected == edited([gzip.compress(expected)], encoding=b"gzip")
         else:
             assert expected == edited(pieces)
+
+    @pytest.mark.parametrize(
+        ("before", "half", "expected"),
+        [
+            (b"", b'data: {"choices":[{"delta":{"content":"a', None),
+            (
+                b"",
+                b'data: {"id":"1","choices":[{"delta":{}}],"usage":nul',
+                b'data: {"id":"1","choices":[{"delta":{}}]',
+            ),
+            (b"", b'data: {"id":"1", "us', b'data: {"id":"1"'),
+            (b"", b'data: {"choices":[],"usage":{"a":{"b":1}', b""),
+            (b"", b': ping\ndata: {"usage": {', b": ping\n"),
+            (b"", b'data: {"choices":[],"prompt_filter_results":[{', None),
+            (delta("a"), b'data: {"id":"1",', None),
+            (delta("a", usage=None), b'data: {"id":"1",', b'data: {"id":"1"'),
+            (delta("a"), b'data: {"id":"1","choices":[{"delta":{}}],"usage":{"a":', None),
+            (delta("a"), b"data: [DO", None),
+            (FINISH, b'data: {"id":"1"', b""),
+            (FINISH, b"data: ", None),
+            (FINISH, b'data: {"id":"1","choices":[{"index":1,"delta":', None),
+        ],
+    )
+    def test_gives_out_half_an_event(self, before: bytes, half: bytes, expected: bytes | None) -> None:
+        """Of an event that broke off all goes out but what may be of the usage, or of a null one."""
+        came = before.replace(b',"usage":null', b"")
+
+        assert came + (half if expected is None else expected) == edited([before + half])
 
     def test_ends_once(self) -> None:
         """The second end says nothing more."""

@@ -28,8 +28,8 @@ _DONE = b"[DONE]"
 _ASKED = b'"include_usage":true'
 _ASKING = b'"stream_options":{' + _ASKED + b"}"
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-_LONGEST_NAME = 256
-"""Characters of a model name or an id that are kept; what is longer names nothing."""
+_LONGEST_NAME = 1024
+"""Characters of a model name or an id that are kept."""
 _LONGEST_NUMBER = 40
 """Digits; Python refuses to convert those of thousands."""
 _DEAREST_USD = 10**6
@@ -120,7 +120,7 @@ class ChatCompletions:
 
 
 def _name(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME else None
+    return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
 
 
 # Requests.
