@@ -8,6 +8,7 @@ is pinned, and a test fails when they move.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import HttpVersion11, web
+from aiohttp.http_parser import RawRequestMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +33,10 @@ __all__ = ["Connection", "Listener", "RawAnswer", "error_body"]
 _NO_LINGER = struct.pack("ii", 1, 0)
 _FLUSH_SECONDS = 60.0
 """A client that does not take what is left of a broken answer is waited for no longer."""
+
+_GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+_LOOK_SECONDS = 0.05
+"""A client that is not being read from is looked after so often, for its leaving would not be noticed."""
 
 _BODILESS_STATUSES = frozenset((204, 304))
 
@@ -117,7 +123,7 @@ class RawAnswer(web.StreamResponse):
 class Connection(web.RequestHandler):
     """One client's connection: notes when a request began, and does not wait for a slow head for ever."""
 
-    __slots__ = ("_head_timer", "_listener", "began")
+    __slots__ = ("_head_timer", "_listener", "_look_timer", "began")
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__(listener, **options)
@@ -125,26 +131,63 @@ class Connection(web.RequestHandler):
         self.began: float | None = None
         """When the first byte of the request being read came, on the monotonic clock."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Note the first byte of a request; give its head so much time and no more."""
-        idle = self._current_request is None and not self._messages
-        if idle and self.began is None:
+        if self._waiter is not None and self.began is None:
             self.began = time.monotonic()
             self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
         super().data_received(data)
-        if self._messages or self._current_request is not None:
+        if self._messages:
             self._stop_timer()
+            self._spoil()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._stop_timer()
+        self._stop_looking()
         super().connection_lost(exc)
 
     def taken(self) -> float:
         """Return when the request at hand began; the next one has not begun yet."""
         began, self.began = self.began, None
         return time.monotonic() if began is None else began
+
+    def _spoil(self) -> None:
+        """Tell whoever reads a body that it goes on as no HTTP: aiohttp only queues the error behind it."""
+        request = self._current_request
+        if request is None or isinstance(self._messages[-1][0], RawRequestMessage):
+            return
+        if not request.content.is_eof() and request.content.exception() is None:
+            request.content.set_exception(web.RequestPayloadError())
+            self._lingering_time = 0.0  # what is left of the body cannot be read
+
+    def _pause_transport_reading(self) -> None:
+        super()._pause_transport_reading()
+        if self._look_timer is None:
+            self._look()
+
+    def _resume_transport_reading(self) -> None:
+        self._stop_looking()
+        super()._resume_transport_reading()
+
+    def _look(self) -> None:
+        """Break the connection where the client has left; look again soon where not."""
+        self._look_timer = None
+        if self.transport is None:
+            return
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), _GONE)
+        if poll.poll(0):
+            self.transport.abort()
+        else:
+            self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _stop_looking(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
 
     def handle_error(
         self,

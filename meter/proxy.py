@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ _KEPT_BACK_SECONDS = 0.05
 
 _REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 _JSON_NEVER = b"multipart/"
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _LOGGED_PATH = 2048
 """Characters of a path that are kept."""
 
@@ -198,6 +200,8 @@ class Proxy:
             raise Refusal(503, "draining", "meter is shutting down", close=True)
         if passage.method in _REFUSED_METHODS:
             raise Refusal(405, "method_not_allowed", f"{passage.method} is not passed on", close=True)
+        if _is_ambiguous(request):
+            raise Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
         if found is None:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
         return address(self._routes.origin(found.upstream), found.target)
@@ -315,9 +319,14 @@ class Proxy:
         if first(fields, b"content-length") is not None:
             asking_fields = replace(asking_fields, b"Content-Length", b"%d" % len(asking))
         answer = await self._attempt(passage, url, asking_fields, asking)
-        if answer.status in Refusals.statuses and refuses(
-            answer.status, await answer.beginning(REFUSAL_BYTES)
-        ):
+        try:
+            refused = answer.status in Refusals.statuses and refuses(
+                answer.status, await answer.beginning(REFUSAL_BYTES)
+            )
+        except BaseException:  # the client has left
+            answer.close()
+            raise
+        if refused:
             answer.close()
             passage.asked, passage.refused = False, True
             self._refusals.add(passage.upstream, passage.request.model, self._now())
@@ -488,6 +497,14 @@ def _text(value: bytes | None) -> str | None:
 
 def _too_large(limit: int) -> Refusal:
     return Refusal(413, "body_too_large", f"the request's body is longer than {limit} bytes", close=True)
+
+
+def _is_ambiguous(request: web.BaseRequest) -> bool:
+    """Tell whether a request that aiohttp lets through could be read in two ways."""
+    coding = first(request.raw_headers, b"transfer-encoding")
+    if coding is not None and (coding.lower() != b"chunked" or request.version < aiohttp.HttpVersion11):
+        return True
+    return _HOST.fullmatch(first(request.raw_headers, b"host") or b"") is None
 
 
 def _expects_continue(fields: Fields) -> bool:

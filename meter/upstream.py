@@ -7,14 +7,17 @@ comes back as status, reason, raw fields, and pieces of a body that nobody has d
 from __future__ import annotations
 
 import asyncio
-import io
+import re
+import select
 import ssl
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -37,11 +40,12 @@ __all__ = [
     "address",
 ]
 
-_LONG_BODY = 1 << 20
-"""Bytes."""
+_PIECE = 1 << 16
+"""Bytes of a body that are handed to aiohttp at once: a long body as a whole would stop the loop."""
 
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIRST_FINAL_STATUS = 200
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
-_SWITCHING_PROTOCOLS = 101
 _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
@@ -63,6 +67,96 @@ class BrokenOffError(Exception):
 
 class UnsendableError(Exception):
     """The request has a field that cannot be carried as it came."""
+
+
+class _StaleError(aiohttp.ClientError):
+    """A connection from the pool had ended, or spoken out of turn; nothing was written to it."""
+
+
+class _BrokeEarlyError(aiohttp.ClientError):
+    """A connection from the pool broke before the first byte of an answer."""
+
+
+class _Connection(ResponseHandler):
+    """A connection that lets a reader know of everything that ends its body."""
+
+    used = False
+    """It has carried a request before."""
+
+    @property
+    def stale(self) -> bool:
+        """It has ended, or there is something to read on it although nothing has been asked yet."""
+        if self.transport is None or self.should_close:
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Fail whoever waits for a head, and whoever reads a body that goes on as no HTTP."""
+        super().set_exception(exc, *cause)
+        self._break_off(exc)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Fail whoever reads; aiohttp takes a reset for the end where a body has no other."""
+        if exc is not None:
+            self._break_off(exc)
+        super().connection_lost(exc)
+
+    def _break_off(self, exc: BaseException) -> None:
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(exc if isinstance(exc, aiohttp.ClientError) else aiohttp.ClientPayloadError())
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that goes out as told, and on no connection that holds bytes of somebody else's answer."""
+
+    def update_body_from_data(self, body: Any, _stacklevel: int = 3) -> None:
+        """Take the body; do not invent a length where there is none."""
+        told = "Content-Length" in self.headers
+        super().update_body_from_data(body, _stacklevel)
+        if body is None and not told:
+            self.headers.pop("Content-Length", None)
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        """Send it, unless the connection has been used before and is of no more use."""
+        if conn.protocol.used and conn.protocol.stale:
+            raise _StaleError
+        return await super().send(conn)
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response that knows whether it broke before it began."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        """Read the head; raise _BrokeEarlyError where a connection used before gave no byte of it."""
+        protocol = connection.protocol
+        used, protocol.used = protocol.used, True
+        try:
+            await super().start(connection)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            begun = not isinstance(getattr(error, "message", ""), str)
+            if used and not begun:
+                raise _BrokeEarlyError from None
+            raise
+        if not self._clear:
+            protocol.close()  # it may have gone back to the pool already
+            raise aiohttp.ClientPayloadError
+        return self
+
+    @property
+    def _clear(self) -> bool:
+        """The head leaves no doubt; aiohttp is lenient with what others read otherwise.
+
+        Upgrade stays home, so that nobody has asked to switch protocols.
+        """
+        codings = [value.lower() for name, value in self.raw_headers if name.lower() == b"transfer-encoding"]
+        return (
+            self.status >= _FIRST_FINAL_STATUS
+            and codings in ([], [b"chunked"])
+            and all(_NAME.fullmatch(name) for name, _ in self.raw_headers)
+        )
 
 
 class Answer:
@@ -100,10 +194,18 @@ class Answer:
     async def _read(self) -> bytes:
         try:
             return await self._response.content.readany()
-        except aiohttp.ServerTimeoutError:
-            raise TimedOutError from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
-            raise BrokenOffError from None
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            if rest := self._rest():
+                return rest
+            broke = TimedOutError if isinstance(error, aiohttp.ServerTimeoutError) else BrokenOffError
+            raise broke from None
+
+    def _rest(self) -> bytes:
+        """Return what had come before the body broke off: aiohttp gives no more of it, but still has it."""
+        buffer = self._response.content._buffer  # noqa: SLF001 - there is no public way
+        rest = b"".join(buffer)
+        buffer.clear()
+        return rest
 
     def close(self) -> None:
         """Let go of the answer; what is left of it is not waited for, its connection is closed."""
@@ -118,25 +220,17 @@ class Client:
         self._proxies = {u.name: _proxy(u) for u in settings.upstreams}
         self._timeouts = {u.name: _timeout(settings, u) for u in settings.upstreams}
         self._header_bytes = settings.limits.header_bytes or 1 << 30
-        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the pool."""
         # Servers close idle connections after as little as 5 s (uvicorn): ours must be the shorter patience.
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=4, ttl_dns_cache=30)
-        self._sessions = (self._session(connector), self._session(connector))
-        # aiohttp would send PUT and DELETE again as well when a reused connection breaks.
-        self._sessions[0]._retry_connection = False  # noqa: SLF001 - there is no public switch
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the pool."""
-        for session in self._sessions or ():
-            await session.close()
-
-    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
+        connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment] # noqa: SLF001 - as below
+        self._session = aiohttp.ClientSession(
             connector=connector,
+            request_class=_Request,
+            response_class=_Response,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=self._header_bytes,
@@ -145,6 +239,14 @@ class Client:
             read_bufsize=2**16,
             skip_auto_headers=_NOT_INVENTED,
         )
+        # aiohttp would send again what was not on a reused connection, and PUT and DELETE as well.
+        self._session._retry_connection = False  # noqa: SLF001 - there is no public switch
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the pool."""
+        if self._session is not None:
+            await self._session.close()
 
     async def send(
         self,
@@ -158,34 +260,74 @@ class Client:
 
         Raises UnreachableError, TimedOutError, UnsendableError.
         """
-        assert self._sessions is not None  # noqa: S101 - sending goes on within `async with`
         again = method in _SAFE and (body is None or isinstance(body, bytes))
+        while True:  # at most once for each connection in the pool
+            try:
+                return await self._send(upstream, method, url, fields, body)
+            except _StaleError:
+                continue
+            except _BrokeEarlyError:
+                if not again:
+                    raise UnreachableError from None
+                again = False
+
+    async def _send(
+        self,
+        upstream: str,
+        method: str,
+        url: URL,
+        fields: Fields,
+        body: bytes | AsyncIterator[bytes] | None,
+    ) -> Answer:
+        assert self._session is not None  # noqa: S101 - sending goes on within `async with`
+        timeout = self._timeouts[upstream]
         try:
-            response = await self._sessions[again].request(
-                method,
-                url,
-                headers=_headers(fields),
-                data=_paced(body),
-                allow_redirects=False,
-                ssl=self._tls[upstream],
-                proxy=self._proxies[upstream],
-                timeout=self._timeouts[upstream],
-            )
+            async with asyncio.timeout(None) as patience:
+                response = await self._session.request(
+                    method,
+                    url,
+                    headers=_headers(fields),
+                    data=_paced(body, patience, timeout.sock_read),
+                    allow_redirects=False,
+                    ssl=self._tls[upstream],
+                    proxy=self._proxies[upstream],
+                    timeout=timeout,
+                )
+        except (_StaleError, _BrokeEarlyError):
+            raise
         except aiohttp.ConnectionTimeoutError:
             raise TimedOutError(connecting=True) from None
-        except aiohttp.ServerTimeoutError:
+        except TimeoutError:
             raise TimedOutError from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise UnreachableError from None
-        if response.status == _SWITCHING_PROTOCOLS:  # nobody asked to: Upgrade stays home
-            response.close()
-            raise UnreachableError
         return Answer(response)
 
 
-def _paced(body: bytes | AsyncIterator[bytes] | None) -> Any:
-    """Return a body as aiohttp should write it: a long one in pieces, for as a whole it stops the loop."""
-    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > _LONG_BODY else body
+def _paced(
+    body: bytes | AsyncIterator[bytes] | None, patience: asyncio.Timeout, seconds: float | None
+) -> Any:
+    """Return a body as aiohttp should write it; an upstream that takes none of a long one is timed out."""
+    if body is None or (isinstance(body, bytes) and len(body) <= _PIECE):
+        return body
+    return _watched(_pieces(body) if isinstance(body, bytes) else body, patience, seconds)
+
+
+async def _watched(
+    pieces: AsyncIterator[bytes], patience: asyncio.Timeout, seconds: float | None
+) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    async for piece in pieces:
+        with suppress(RuntimeError):  # the answer has begun before the request's end
+            patience.reschedule(None if seconds is None else loop.time() + seconds)
+        yield piece
+        with suppress(RuntimeError):
+            patience.reschedule(None)  # how long the client takes for the next is not the upstream's fault
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
 
 
 def address(origin: str, target: str) -> URL:
