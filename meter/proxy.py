@@ -18,11 +18,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from meter import dialects
-from meter.coding import decoded
 from meter.dialect import Request
 from meter.exchange import Outcome
 from meter.headers import end_to_end, first, forwarded, media_type, replace, without
 from meter.ids import uuid7
+from meter.intake import Intake
 from meter.keys import find_credential
 from meter.listener import Connection, RawAnswer, error_body
 from meter.passage import Passage, Refusal
@@ -58,7 +58,6 @@ _KEPT_BACK_SECONDS = 0.05
 """An event that is held for what may go back onto it waits no longer for the next one to begin."""
 
 _REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
-_JSON_NEVER = b"multipart/"
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _LOGGED_PATH = 2048
 """Characters of a path that are kept."""
@@ -103,7 +102,7 @@ class Proxy:
         self._sinks = sinks
         self._state = state
         self._refusals = Refusals()
-        self._held = 0
+        self._intake = Intake(settings, report)
         self._live: dict[str, Passage] = {}
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
 
@@ -113,7 +112,7 @@ class Proxy:
         try:
             url = self._route(request, passage)
             # No name is given to the body: it would stay in memory for as long as the answer streams.
-            answer = await self._send(passage, url, await self._body(request, passage))
+            answer = await self._send(passage, url, await self._intake.body(request, passage))
             try:
                 return await self._relay(request, passage, answer)
             finally:
@@ -215,93 +214,7 @@ class Proxy:
         }
         return {**told, **tags} if told else tags
 
-    # 2. The request's body: held until it is read, or streamed.
-
-    async def _body(self, request: web.BaseRequest, passage: Passage) -> bytes | AsyncIterator[bytes] | None:
-        if not request.body_exists:
-            return None
-        limit = self._settings.limits.body_bytes
-        if limit is not None and (request.content_length or 0) > limit:
-            raise _too_large(limit)
-        if request.version >= aiohttp.HttpVersion11 and _expects_continue(passage.fields):
-            assert request.transport is not None  # noqa: S101 - its request is at hand
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if passage.dialect is None or media_type(passage.fields).startswith(_JSON_NEVER):
-            return self._streamed(request, passage, [])
-        pieces: list[bytes] = []
-        while piece := await self._piece(request, passage):
-            pieces.append(piece)
-            if not self._hold(passage, len(piece)):
-                return self._streamed(request, passage, pieces)
-        passage.read_at = self._now()
-        body = b"".join(pieces)
-        pieces.clear()
-        try:
-            await self._read(passage, body)
-        except Exception as error:  # noqa: BLE001 - what cannot be read can still be passed on
-            self._report("tap", error)
-        return body
-
-    async def _piece(self, request: web.BaseRequest, passage: Passage) -> bytes:
-        """Return the next piece of the request's body, b"" at its end."""
-        try:
-            async with asyncio.timeout(self._settings.timeouts.client_body):
-                piece = await request.content.readany()
-        except TimeoutError:
-            raise Refusal(408, "request_timeout", "the request's body did not come", close=True) from None
-        except web.RequestPayloadError:
-            raise Refusal(400, "bad_request", "the request's body is not valid HTTP", close=True) from None
-        passage.request_bytes += len(piece)
-        limit = self._settings.limits.body_bytes
-        if limit is not None and passage.request_bytes > limit:
-            raise _too_large(limit)
-        return piece
-
-    async def _streamed(
-        self, request: web.BaseRequest, passage: Passage, pieces: list[bytes]
-    ) -> AsyncIterator[bytes]:
-        """Yield the request's body as it comes, after the `pieces` that have come."""
-        try:
-            while pieces:
-                yield pieces.pop(0)
-            self._let_go(passage)
-            while piece := await self._piece(request, passage):
-                yield piece
-        except Refusal as refusal:  # aiohttp makes an error of its own of it
-            passage.refusal = refusal
-            raise
-
-    def _hold(self, passage: Passage, size: int) -> bool:
-        """Count bytes as held; tell whether as many may be."""
-        passage.held += size
-        self._held += size
-        limits = self._settings.limits
-        return passage.held <= limits.inspect_bytes and self._held <= limits.inspect_total
-
-    def _let_go(self, passage: Passage) -> None:
-        self._held -= passage.held
-        passage.held = 0
-
-    async def _read(self, passage: Passage, body: bytes) -> None:
-        """Let the dialect read the request, giving way to other exchanges while it does."""
-        assert passage.dialect is not None  # noqa: S101 - bodies are held for dialects only
-        encoding = first(passage.fields, b"content-encoding")
-        coded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
-        text = decoded(body, encoding or b"", self._settings.limits.inspect_bytes) if coded else body
-        if text is None:
-            return
-        reading = passage.dialect.read_request(text)
-        while True:
-            try:
-                next(reading)
-            except StopIteration as end:
-                passage.request = end.value
-                break
-            await asyncio.sleep(0)
-        if coded:  # it goes up as it came
-            passage.request = Request(model=passage.request.model, stream=passage.request.stream)
-
-    # 3. To the upstream.
+    # 2. To the upstream.
 
     async def _send(self, passage: Passage, url: URL, body: bytes | AsyncIterator[bytes] | None) -> Answer:
         """Send the request, asking for usage where that is due; where it is refused, again as it came."""
@@ -374,11 +287,11 @@ class Proxy:
         self._state.reached(passage.upstream)
         return answer
 
-    # 4. Back to the client.
+    # 3. Back to the client.
 
     async def _relay(self, request: web.BaseRequest, passage: Passage, answer: Answer) -> web.StreamResponse:
         """Pass an answer on to the client, through the tap."""
-        self._let_go(passage)
+        self._intake.let_go(passage)
         passage.request = Request(model=passage.request.model, stream=passage.request.stream)
         tap = passage.tap = Tap(
             passage.dialect,
@@ -472,12 +385,12 @@ class Proxy:
             refusal.status, _REASONS[refusal.status], fields, body=body, keep_alive=not refusal.close
         )
 
-    # 5. The record.
+    # 4. The record.
 
     def _close(self, passage: Passage) -> None:
         """Make the record and tell the sinks."""
         del self._live[passage.id]
-        self._let_go(passage)
+        self._intake.let_go(passage)
         if passage.entered:
             self._state.leave(passage.upstream, passage.operation)
         passage.tap.end(self._now())
@@ -495,17 +408,9 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, "body_too_large", f"the request's body is longer than {limit} bytes", close=True)
-
-
 def _is_ambiguous(request: web.BaseRequest) -> bool:
     """Tell whether a request that aiohttp lets through could be read in two ways."""
     coding = first(request.raw_headers, b"transfer-encoding")
     if coding is not None and (coding.lower() != b"chunked" or request.version < aiohttp.HttpVersion11):
         return True
     return _HOST.fullmatch(first(request.raw_headers, b"host") or b"") is None
-
-
-def _expects_continue(fields: Fields) -> bool:
-    return (first(fields, b"expect") or b"").strip().lower() == b"100-continue"

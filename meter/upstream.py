@@ -180,9 +180,8 @@ class Answer:
         """Return the first bytes of the body, decoded, without taking them from `read`."""
         undo = decoder(first(self.fields, b"content-encoding"))
         seen = b""
-        with suppress(
-            TimedOutError, BrokenOffError, ValueError
-        ):  # what broke will break again for the reader
+        # What broke will break again for the reader.
+        with suppress(TimedOutError, BrokenOffError, ValueError):
             while len(seen) < size and (piece := await self._read()):
                 self._pushed.append(piece)
                 for plain in (piece,) if undo is None else undo.feed(piece):
@@ -219,7 +218,7 @@ class Client:
         self._tls = {u.name: _tls(u) for u in settings.upstreams}
         self._proxies = {u.name: _proxy(u) for u in settings.upstreams}
         self._timeouts = {u.name: _timeout(settings, u) for u in settings.upstreams}
-        self._header_bytes = settings.limits.header_bytes or 1 << 30
+        self._header_bytes = settings.limits.header_bytes
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -280,13 +279,16 @@ class Client:
         body: bytes | AsyncIterator[bytes] | None,
     ) -> Answer:
         assert self._session is not None  # noqa: S101 - sending goes on within `async with`
+        headers = _headers(fields)
+        if isinstance(body, bytes):  # written in pieces, its length would not be told
+            headers.setdefault("Content-Length", str(len(body)))
         timeout = self._timeouts[upstream]
         try:
             async with asyncio.timeout(None) as patience:
                 response = await self._session.request(
                     method,
                     url,
-                    headers=_headers(fields),
+                    headers=headers,
                     data=_paced(body, patience, timeout.sock_read),
                     allow_redirects=False,
                     ssl=self._tls[upstream],

@@ -1,0 +1,135 @@
+"""The request's body on its way in: held until it is complete and read, or streamed through as it comes.
+
+Only what a dialect can read is held, each up to `limits.inspect_bytes` and all together up to
+`limits.inspect_total`; past either, what has come goes on, and the rest follows it unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import HttpVersion11, web
+
+from meter.coding import decoded
+from meter.dialect import Request
+from meter.headers import first, media_type
+from meter.passage import Passage, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from meter.headers import Fields
+    from meter.settings import Settings
+
+__all__ = ["Intake"]
+
+_JSON_NEVER = b"multipart/"
+
+
+class Intake:
+    """Takes requests' bodies in."""
+
+    def __init__(self, settings: Settings, report: Callable[[str, BaseException | None], None]) -> None:
+        self._limits = settings.limits
+        self._patience = settings.timeouts.client_body
+        self._report = report
+        self._held = 0
+        """Bytes of all requests that are held."""
+
+    async def body(self, request: web.BaseRequest, passage: Passage) -> bytes | AsyncIterator[bytes] | None:
+        """Return the request's body: whole and read, or as a stream, or None where there is none.
+
+        Raises Refusal where it is too long, does not come, or is no HTTP; so does the stream.
+        """
+        if not request.body_exists:
+            return None
+        limit = self._limits.body_bytes
+        if limit is not None and (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        if request.version >= HttpVersion11 and _expects_continue(passage.fields):
+            assert request.transport is not None  # noqa: S101 - its request is at hand
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if passage.dialect is None or media_type(passage.fields).startswith(_JSON_NEVER):
+            return self._streamed(request, passage, [])
+        pieces: list[bytes] = []
+        while piece := await self._piece(request, passage):
+            pieces.append(piece)
+            if not self._hold(passage, len(piece)):
+                return self._streamed(request, passage, pieces)
+        passage.read_at = time.monotonic()
+        body = b"".join(pieces)
+        pieces.clear()
+        try:
+            await self._read(passage, body)
+        except Exception as error:  # noqa: BLE001 - what cannot be read can still be passed on
+            self._report("tap", error)
+        return body
+
+    async def _piece(self, request: web.BaseRequest, passage: Passage) -> bytes:
+        """Return the next piece of the request's body, b"" at its end."""
+        try:
+            async with asyncio.timeout(self._patience):
+                piece = await request.content.readany()
+        except TimeoutError:
+            raise Refusal(408, "request_timeout", "the request's body did not come", close=True) from None
+        except web.RequestPayloadError:
+            raise Refusal(400, "bad_request", "the request's body is not valid HTTP", close=True) from None
+        passage.request_bytes += len(piece)
+        limit = self._limits.body_bytes
+        if limit is not None and passage.request_bytes > limit:
+            raise _too_large(limit)
+        return piece
+
+    async def _streamed(
+        self, request: web.BaseRequest, passage: Passage, pieces: list[bytes]
+    ) -> AsyncIterator[bytes]:
+        """Yield the request's body as it comes, after the `pieces` that have come."""
+        try:
+            while pieces:
+                yield pieces.pop(0)
+            self.let_go(passage)
+            while piece := await self._piece(request, passage):
+                yield piece
+        except Refusal as refusal:  # aiohttp makes an error of its own of it
+            passage.refusal = refusal
+            raise
+
+    def _hold(self, passage: Passage, size: int) -> bool:
+        """Count bytes as held; tell whether as many may be."""
+        passage.held += size
+        self._held += size
+        return passage.held <= self._limits.inspect_bytes and self._held <= self._limits.inspect_total
+
+    def let_go(self, passage: Passage) -> None:
+        """Note that a request is held no longer."""
+        self._held -= passage.held
+        passage.held = 0
+
+    async def _read(self, passage: Passage, body: bytes) -> None:
+        """Let the dialect read the request, giving way to other exchanges while it does."""
+        assert passage.dialect is not None  # noqa: S101 - bodies are held for dialects only
+        encoding = first(passage.fields, b"content-encoding")
+        coded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
+        text = decoded(body, encoding or b"", self._limits.inspect_bytes) if coded else body
+        if text is None:
+            return
+        reading = passage.dialect.read_request(text)
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                passage.request = end.value
+                break
+            await asyncio.sleep(0)
+        if coded:  # it goes up as it came
+            passage.request = Request(model=passage.request.model, stream=passage.request.stream)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "body_too_large", f"the request's body is longer than {limit} bytes", close=True)
+
+
+def _expects_continue(fields: Fields) -> bool:
+    return (first(fields, b"expect") or b"").strip().lower() == b"100-continue"
