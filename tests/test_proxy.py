@@ -11,6 +11,7 @@ import pytest
 from stage import ask, dechunked, post, running_house, says, until
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
     from stage import House, Scripted
@@ -258,6 +259,24 @@ class TestEndings:
                 line["usage_source"],
             )
             assert 0 == house.value("meter_upstream_up", upstream="up")
+
+    @pytest.mark.parametrize(("again", "status", "attempts"), [(False, 502, 1), (True, 200, 2)])
+    def test_sends_a_post_again_only_where_told(
+        self, scripted: Scripted, again: bool, status: int, attempts: int
+    ) -> None:
+        """A POST that got no answer is sent once more with `resend_post: true`, and never without."""
+
+        async def script(request: bytes, writer: asyncio.StreamWriter) -> None:
+            said = b"" if len(scripted.requests) == 1 else b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+            await says(said)(request, writer)
+
+        scripted.script = script
+        up = [{"name": "up", "base_url": scripted.url, "default": True, "resend_post": again}]
+        with running_house(scripted.url, upstreams=up) as house:
+            head, _ = ask(house.url, post(CHAT, b"{}"))
+
+            assert b"HTTP/1.1 %d " % status in head
+            assert attempts == len(scripted.requests) == last_line(house)["attempts"]
 
     def test_times_out_on_a_silent_upstream(self, scripted: Scripted) -> None:
         """An upstream that says nothing for `timeouts.idle` gives 504."""
