@@ -45,20 +45,20 @@ class Admin:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if not self._may(request):
-            return _error(401, "a bearer token is needed here", {"WWW-Authenticate": "Bearer"})
+            return _error(401, "a bearer token is needed here", ("WWW-Authenticate", "Bearer"))
         page = self._pages.get(request.path)
         if page is None:
-            return _error(404, "there is no such page", {})
+            return _error(404, "there is no such page")
         if request.method not in {"GET", "HEAD"}:
-            return _error(405, "nothing can be changed here", {"Allow": "GET, HEAD"})
+            return _error(405, "nothing can be changed here", ("Allow", "GET, HEAD"))
         return await page(request)
 
     def malformed(self, _: web.BaseRequest, error: BaseException | None) -> web.StreamResponse:
         """Answer what is no HTTP, or a mistake of our own."""
         if isinstance(error, HttpProcessingError):
-            answer = _error(400, "the request is not valid HTTP", {})
+            answer = _error(400, "the request is not valid HTTP")
         else:
-            answer = _error(500, "this page could not be made", {})
+            answer = _error(500, "this page could not be made")
         answer.force_close()
         return answer
 
@@ -84,9 +84,10 @@ class Admin:
         return web.Response(status=503, text="draining\n" if self._state.draining else "not listening yet\n")
 
 
-_ERROR = {"x-meter-error": "1"}
-
-
-def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:
-    body = error_body(message, f"http_{status}")
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers | _ERROR)
+def _error(status: int, message: str, *headers: tuple[str, str]) -> web.Response:
+    return web.Response(
+        status=status,
+        body=error_body(message, f"http_{status}"),
+        content_type="application/json",
+        headers=[*headers, ("x-meter-error", "1")],
+    )

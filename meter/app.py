@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from meter.listener import Handle, Malformed
     from meter.price import Source
     from meter.settings import Settings
 
@@ -53,6 +52,9 @@ _LAG_SECONDS = 0.5
 
 _CLOSE_SECONDS = 1.0
 """What has been broken off is given so long to be recorded."""
+
+_LOOK_SECONDS = 0.05
+"""How often a drain looks whether anything is still under way."""
 
 _REPORT_SECONDS = 60.0
 """A failing part is logged so often at the most."""
@@ -73,12 +75,13 @@ class Running:
         """Set when the process has been told to stop; what is under way has not ended yet."""
         self._settings = settings
         self._log = log
-        self._now = asyncio.Event()
+        self._at_once = asyncio.Event()
+        """Set when what is under way is to be broken off."""
 
     def stop(self) -> None:
         """Begin to drain; called again, break off what is still under way."""
         if self.stopped.is_set():
-            self._now.set()
+            self._at_once.set()
             return
         self.state.draining = True
         self.stopped.set()
@@ -94,9 +97,9 @@ class Running:
         """Wait until nothing is under way, the drain's time is up, or `stop` was called again."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.timeouts.drain):
-                while self.state.busy and not self._now.is_set():
+                while self.state.busy and not self._at_once.is_set():
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._now.wait(), 0.05)
+                        await asyncio.wait_for(self._at_once.wait(), _LOOK_SECONDS)
 
 
 @asynccontextmanager
@@ -127,15 +130,9 @@ async def serving(settings: Settings, log: FilteringBoundLogger | None = None) -
             state=state,
             report=report,
         )
-        listener = _listener(settings, proxy.handle, proxy.malformed)
-        office = Admin(settings.admin, prometheus, state)
-        running.admin_url = await _listen(
-            stack,
-            _listener(settings, office.handle, office.malformed),
-            settings.admin_host,
-            settings.admin_port,
-        )
-        running.url = await _listen(stack, listener, settings.host, settings.port)
+        admin = _listener(settings, Admin(settings.admin, prometheus, state))
+        running.admin_url = await _listen(stack, admin, settings.admin_host, settings.admin_port)
+        running.url = await _listen(stack, _listener(settings, proxy), settings.host, settings.port)
         state.listening = True
         log.info("ready", listener="admin", url=running.admin_url)
         log.info("ready", listener="proxy", url=running.url)
@@ -227,10 +224,10 @@ class _Report:
                 self._log.error("sink_failing", sink=part, exception=type(error).__name__ if error else None)
 
 
-def _listener(settings: Settings, handle: Handle, malformed: Malformed) -> Listener:
+def _listener(settings: Settings, desk: Admin | Proxy) -> Listener:
     return Listener(
-        handle,
-        malformed,
+        desk.handle,
+        desk.malformed,
         head_seconds=settings.timeouts.client_head,
         keep_alive_seconds=settings.timeouts.keep_alive,
         header_bytes=settings.limits.header_bytes,

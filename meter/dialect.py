@@ -28,6 +28,11 @@ class Request:
     asking: bytes | None = None
     """The body with usage asked for; None where the client has asked, or where asking is out of place."""
 
+    @property
+    def unasked(self) -> Request:
+        """The same without the body that asks, which is as long as the client's."""
+        return self if self.asking is None else Request(model=self.model, stream=self.stream)
+
 
 class Marks:
     """What an event is; a sum of these, 0 for nothing of note.

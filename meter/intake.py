@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11, web
 
 from meter.coding import decoded
-from meter.dialect import Request
 from meter.headers import first, media_type
 from meter.passage import Passage, Refusal
 
@@ -29,7 +28,7 @@ _JSON_NEVER = b"multipart/"
 
 
 class Intake:
-    """Takes requests' bodies in."""
+    """Takes requests' bodies in; `report(part, error)` counts what went wrong in reading one."""
 
     def __init__(self, settings: Settings, report: Callable[[str, BaseException | None], None]) -> None:
         self._limits = settings.limits
@@ -97,15 +96,16 @@ class Intake:
             raise
 
     def _hold(self, passage: Passage, size: int) -> bool:
-        """Count bytes as held; tell whether as many may be."""
+        """Count `size` more bytes as held; tell whether as many may be."""
         passage.held += size
         self._held += size
         return passage.held <= self._limits.inspect_bytes and self._held <= self._limits.inspect_total
 
     def let_go(self, passage: Passage) -> None:
-        """Note that a request is held no longer."""
+        """Keep of a request what was read, and no more of its bytes; again, that does nothing."""
         self._held -= passage.held
         passage.held = 0
+        passage.request = passage.request.unasked
 
     async def _read(self, passage: Passage, body: bytes) -> None:
         """Let the dialect read the request, giving way to other exchanges while it does."""
@@ -124,7 +124,7 @@ class Intake:
                 break
             await asyncio.sleep(0)
         if coded:  # it goes up as it came
-            passage.request = Request(model=passage.request.model, stream=passage.request.stream)
+            passage.request = passage.request.unasked
 
 
 def _too_large(limit: int) -> Refusal:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
+    from aiohttp import StreamReader
+
     from meter.headers import Fields
 
     Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -36,7 +38,7 @@ _FLUSH_SECONDS = 60.0
 
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _LOOK_SECONDS = 0.05
-"""A client that is not being read from is looked after so often, for its leaving would not be noticed."""
+"""So often a client that is not being read from is looked at: its leaving would not be noticed otherwise."""
 
 _BODILESS_STATUSES = frozenset((204, 304))
 
@@ -123,36 +125,53 @@ class RawAnswer(web.StreamResponse):
 class Connection(web.RequestHandler):
     """One client's connection: notes when a request began, and does not wait for a slow head for ever."""
 
-    __slots__ = ("_head_timer", "_listener", "_look_timer", "began")
+    __slots__ = ("_began", "_body", "_head_timer", "_listener", "_look_timer")
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__(listener, **options)
         self._listener = listener
-        self.began: float | None = None
+        self._began: float | None = None
         """When the first byte of the request being read came, on the monotonic clock."""
+        self._body: StreamReader | None = None
+        """Body of the last request that was parsed."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Note the first byte of a request; give its head so much time and no more."""
-        if self._waiter is not None and self.began is None:
-            self.began = time.monotonic()
+        # Bytes that are no part of the last request's body begin the next one, whoever is at what meanwhile;
+        # aiohttp itself calls this with none, to go on with what it has.
+        if data and self._head_timer is None and (self._body is None or self._body.is_eof()):
+            self._began = time.monotonic()
             self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
+        parsed = self._request_count
         super().data_received(data)
+        if self._request_count > parsed:
+            self._body = self._messages[-1][1]
+            self._stop_head_timer()
         if self._messages:
-            self._stop_timer()
             self._spoil()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the timers."""
-        self._stop_timer()
+        self._stop_head_timer()
         self._stop_looking()
         super().connection_lost(exc)
 
     def taken(self) -> float:
-        """Return when the request at hand began; the next one has not begun yet."""
-        began, self.began = self.began, None
+        """Return when the request at hand began, in seconds on the monotonic clock.
+
+        To be asked once for each request: from then on the next one may begin.
+        """
+        began, self._began = self._began, None
         return time.monotonic() if began is None else began
+
+    def _give_up(self) -> None:
+        """Close the connection of a head that does not come, but not while an answer is still going out."""
+        if self._current_request is None and not self._messages:
+            self.force_close()
+        else:
+            self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
 
     def _spoil(self) -> None:
         """Tell whoever reads a body that it goes on as no HTTP: aiohttp only queues the error behind it."""
@@ -197,16 +216,11 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - it may quote what was sent
     ) -> web.StreamResponse:
         """Answer what is no HTTP, or what went wrong within, in the OpenAI shape; closes the connection."""
-        if isinstance(
-            exc, ConnectionError
-        ):  # the client has gone, or was sent away: nobody is left to answer
+        if isinstance(exc, ConnectionError):  # the client has gone, or was sent away: nobody is left
             raise exc
         return self._listener.on_error(request, exc)
 
-    def _give_up(self) -> None:
-        self.force_close()
-
-    def _stop_timer(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -215,7 +229,9 @@ class Connection(web.RequestHandler):
 class Listener(web.Server):
     """Makes a `Connection` for each client.
 
-    `on_error(request, exception)` answers requests that never reached `handle`.
+    `on_error(request, exception)` answers what `handle` does not: what is no HTTP, and what it raised.
+    `head_seconds` is how long a request's head may take from its first byte, `keep_alive_seconds` how long
+    a connection may be idle, `header_bytes` how long a request line or one field may be.
     """
 
     def __init__(

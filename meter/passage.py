@@ -27,7 +27,11 @@ __all__ = ["Passage", "Refusal"]
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the program
-    """An answer of Meter's own instead of an upstream's."""
+    """An answer of Meter's own instead of an upstream's.
+
+    The client gets `status`, and `code` and `message` in an error body; `outcome` is how the exchange ended;
+    `close` says that the connection is of no more use.
+    """
 
     def __init__(
         self,
@@ -63,18 +67,23 @@ class Passage:
     key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     request: Request = field(default_factory=Request)
-    tap: Tap = field(default_factory=lambda: Tap(None))
+    tap: Tap | None = None
+    """What watches the upstream's answer; None until there is one."""
     cause: Outcome | None = None
     """What broke the exchange off, the first thing that did."""
     refusal: Refusal | None = None
+    """The answer of Meter's own that the client is given instead of the upstream's."""
     out: RawAnswer | None = None
     """The answer that the client is being given, once its head has gone out."""
     status: int | None = None
     read_at: float = 0.0
     """When the request had been read, as far as it was before it went up."""
     attempts: int = 0
+    """Requests sent upstream."""
     asked: bool = False
+    """The request that is answered asks for usage where the client did not."""
     refused: bool = False
+    """The upstream refused to be asked for usage; nothing to do with `refusal`."""
     entered: bool = False
     """Counted as in flight."""
     held: int = 0
@@ -82,7 +91,9 @@ class Passage:
     request_bytes: int = 0
     response_bytes: int = 0
     request_overhead: float | None = None
+    """Seconds from the request read to the upstream write."""
     response_overhead: float | None = None
+    """Seconds from the upstream's last byte to the client's."""
     upstream_request_id: str | None = None
     rate_limits: tuple[RateLimit, ...] = ()
 
@@ -92,7 +103,7 @@ class Passage:
 
     def record(self, now: float) -> Exchange:
         """Return the frozen record of the exchange, which has ended `now`."""
-        tap = self.tap
+        tap = self.tap or Tap(self.dialect)  # one that saw nothing says what is known without an answer
         facts = tap.facts
         outcome = tap.outcome(self.cause)
         told = self.refusal.code if self.refusal is not None else facts.error

@@ -186,12 +186,15 @@ def _sum(counts: Mapping[str, int] | Mapping[str, float], amounts: Mapping[str, 
 
 
 def _savings(usage: Mapping[str, int], table: Mapping[str, Decimal]) -> Decimal | None:
-    cached = {kind: usage[kind] for kind in _CACHED if usage.get(kind)}
-    if not cached or any(_CACHED[kind] not in table for kind in cached):
+    total: Decimal | None = None
+    for kind, plain in _CACHED.items():
+        if not (count := usage.get(kind)):
+            continue
+        if plain not in table:
+            return None
+        total = _ARITHMETIC.fma(_ARITHMETIC.subtract(table[plain], table[kind]), count, total or 0)
+    if total is None:
         return None
-    total = Decimal(0)
-    for kind, count in cached.items():
-        total = _ARITHMETIC.fma(_ARITHMETIC.subtract(table[_CACHED[kind]], table[kind]), count, total)
     # `max` of the builtins compares in the caller's context, where a NaN may raise.
     return _rounded(_ARITHMETIC.max(total.scaleb(-6, _ARITHMETIC), 0))
 

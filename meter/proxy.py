@@ -1,8 +1,8 @@
 """The only module that moves bytes between client and upstream.
 
-`Proxy.handle` is one request from its head to its record. Whatever happens on the way, the `finally` there
-tells the sinks exactly once; nothing after the answer's head can reach the client but the upstream's bytes,
-or a broken connection.
+`Proxy.handle` is one request from its head to its record, in the order of the sections below it. Whatever
+happens on the way, the `finally` there tells the sinks exactly once; nothing after the answer's head can
+reach the client but the upstream's bytes, or a broken connection.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-import aiohttp
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from meter import dialects
-from meter.dialect import Request
 from meter.exchange import Outcome
 from meter.headers import end_to_end, first, forwarded, media_type, replace, without
 from meter.ids import uuid7
@@ -27,7 +25,7 @@ from meter.keys import find_credential
 from meter.listener import Connection, RawAnswer, error_body
 from meter.passage import Passage, Refusal
 from meter.ratelimits import read as read_rate_limits
-from meter.refusals import REFUSAL_BYTES, Refusals, refuses
+from meter.refusals import REFUSAL_BYTES, REFUSAL_STATUSES, Refusals, refuses
 from meter.routing import origin_form
 from meter.tap import Tap
 from meter.upstream import (
@@ -62,7 +60,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-
 _LOGGED_PATH = 2048
 """Characters of a path that are kept."""
 
-
+# Not `http.HTTPStatus`: how it words 413 depends on Python's version.
 _REASONS = {
     400: "Bad Request",
     404: "Not Found",
@@ -95,6 +93,9 @@ class Proxy:
         self._settings = settings
         self._report = report
         self._upstreams = {u.name: u for u in settings.upstreams}
+        self._tag_names = {tag: name.lower().encode() for tag, name in settings.attribution.headers.items()}
+        stripped = self._tag_names.values() if settings.attribution.strip else ()
+        self._staying_home = (b"host", b"expect", *stripped)
         self._routes = routes
         self._keys = keys
         self._client = client
@@ -143,24 +144,14 @@ class Proxy:
             raise ConnectionAbortedError
         passage = self._open(request)
         try:
-            return self._refuse(
-                passage, Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
-            )
+            return self._refuse(passage, _not_http())
         finally:
             self._close(passage)
-
-    def _fail(self, passage: Passage) -> web.StreamResponse:
-        """Answer a mistake of our own; break the connection where an answer has begun."""
-        if passage.out is not None:
-            passage.out.break_off()
-            raise ConnectionAbortedError
-        return self._refuse(
-            passage, Refusal(500, "internal_error", "meter could not pass this on", close=True)
-        )
 
     # 1. Who calls, and where to.
 
     def _open(self, request: web.BaseRequest) -> Passage:
+        """Begin to take note of an exchange; `_close` ends what begins here."""
         connection = request.protocol
         now = self._now()
         began = connection.taken() if isinstance(connection, Connection) else now
@@ -181,18 +172,20 @@ class Proxy:
         return passage
 
     def _route(self, request: web.BaseRequest, passage: Passage) -> URL:
-        """Settle upstream, dialect, key and tags; return what is asked of the upstream."""
-        raw = origin_form(request.raw_path)
-        path, _, query = raw.partition("?")
+        """Settle key, tags, upstream and dialect; return what is asked of the upstream.
+
+        Raises Refusal where that is nothing; by then the exchange is counted as in flight.
+        """
+        target = origin_form(request.raw_path)
+        path, _, query = target.partition("?")
         passage.key, tags = self._keys.identify(find_credential(passage.fields, query))
         passage.tags = self._tags(passage.fields, tags)
-        found = self._routes.match(raw)
+        found = self._routes.match(target)
         if found is not None:
             passage.upstream = found.upstream
             passage.provider = self._upstreams[found.upstream].provider
             passage.dialect = dialects.find(passage.method, path)
             passage.operation = dialects.operation(passage.method, path, passage.dialect)
-            passage.tap = Tap(passage.dialect)
         self._state.enter(passage.upstream, passage.operation)
         passage.entered = True
         if self._state.draining:
@@ -200,7 +193,7 @@ class Proxy:
         if passage.method in _REFUSED_METHODS:
             raise Refusal(405, "method_not_allowed", f"{passage.method} is not passed on", close=True)
         if _is_ambiguous(request):
-            raise Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
+            raise _not_http()
         if found is None:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
         return address(self._routes.origin(found.upstream), found.target)
@@ -209,8 +202,8 @@ class Proxy:
         """Return the tags of headers and key; the key's win, for clients do not write those."""
         told = {
             tag: value.decode("utf-8", "replace")
-            for tag, name in self._settings.attribution.headers.items()
-            if (value := first(fields, name.lower().encode())) is not None
+            for tag, name in self._tag_names.items()
+            if (value := first(fields, name)) is not None
         }
         return {**told, **tags} if told else tags
 
@@ -218,41 +211,36 @@ class Proxy:
 
     async def _send(self, passage: Passage, url: URL, body: bytes | AsyncIterator[bytes] | None) -> Answer:
         """Send the request, asking for usage where that is due; where it is refused, again as it came."""
-        fields = without(end_to_end(passage.fields), b"host", b"expect")
-        if self._settings.attribution.strip:
-            names = (name.lower().encode() for name in self._settings.attribution.headers.values())
-            fields = without(fields, *names)
-        if self._settings.forwarded == "append":
-            fields = forwarded(fields, passage.peer, "http", _text(first(passage.fields, b"host")) or "")
-        asking = passage.request.asking
-        if asking is None or not self._asks(passage):
+        fields = self._request_fields(passage)
+        asking = self._asking(passage)
+        if asking is None:
             return await self._attempt(passage, url, fields, body)
         passage.asked = True
-        asking_fields = replace(fields, b"Accept-Encoding", b"identity")
-        if first(fields, b"content-length") is not None:
-            asking_fields = replace(asking_fields, b"Content-Length", b"%d" % len(asking))
-        answer = await self._attempt(passage, url, asking_fields, asking)
-        try:
-            refused = answer.status in Refusals.statuses and refuses(
-                answer.status, await answer.beginning(REFUSAL_BYTES)
-            )
-        except BaseException:  # the client has left
-            answer.close()
-            raise
-        if refused:
-            answer.close()
-            passage.asked, passage.refused = False, True
-            self._refusals.add(passage.upstream, passage.request.model, self._now())
-            return await self._attempt(passage, url, fields, body)
-        return answer
+        answer = await self._attempt(passage, url, _asking_fields(fields, len(asking)), asking)
+        if not await _is_refusal(answer):
+            return answer
+        answer.close()
+        passage.asked, passage.refused = False, True
+        self._refusals.add(passage.upstream, passage.request.model, self._now())
+        return await self._attempt(passage, url, fields, body)
 
-    def _asks(self, passage: Passage) -> bool:
-        upstream = self._upstreams[passage.upstream]
-        if upstream.usage != "auto":
-            return upstream.usage == "ask"
-        return not upstream.tells_usage and not self._refusals.knows(
-            passage.upstream, passage.request.model, self._now()
-        )
+    def _request_fields(self, passage: Passage) -> Fields:
+        """Return the fields that go up; the Host follows from the URL."""
+        fields = without(end_to_end(passage.fields), *self._staying_home)
+        if self._settings.forwarded == "append":
+            return forwarded(fields, passage.peer, "http", _text(first(passage.fields, b"host")) or "")
+        return fields
+
+    def _asking(self, passage: Passage) -> bytes | None:
+        """Return the body that asks for usage, None where the client's own is to go up."""
+        request, upstream = passage.request, self._upstreams[passage.upstream]
+        if request.asking is None or upstream.usage == "never":
+            return None
+        if upstream.usage == "auto" and (
+            upstream.tells_usage or self._refusals.knows(passage.upstream, request.model, self._now())
+        ):
+            return None
+        return request.asking
 
     async def _attempt(
         self,
@@ -261,6 +249,7 @@ class Proxy:
         fields: Fields,
         body: bytes | AsyncIterator[bytes] | None,
     ) -> Answer:
+        """Send a request and wait for the answer's head; raise Refusal where none comes."""
         passage.attempts += 1
         if passage.request_overhead is None:
             passage.request_overhead = self._now() - passage.read_at
@@ -292,7 +281,6 @@ class Proxy:
     async def _relay(self, request: web.BaseRequest, passage: Passage, answer: Answer) -> web.StreamResponse:
         """Pass an answer on to the client, through the tap."""
         self._intake.let_go(passage)
-        passage.request = Request(model=passage.request.model, stream=passage.request.stream)
         tap = passage.tap = Tap(
             passage.dialect,
             asked=passage.asked,
@@ -310,65 +298,37 @@ class Proxy:
         )
         await out.prepare(request)
         passage.out, passage.status = out, answer.status
-        came = await self._pump(passage, answer, out)
+        came = await _Pump(passage, tap, answer, out, self._now).run()
         await out.write_eof()
         passage.response_overhead = self._now() - came
         return out
 
     def _answer_fields(self, passage: Passage, answer: Answer, tap: Tap) -> Fields:
+        """Return the fields of an upstream's answer as they go to the client."""
         fields = end_to_end(answer.fields)
         if tap.hiding:
             fields = without(fields, b"content-length")
         if tap.decodes:
             fields = without(fields, b"content-encoding")
-        if self._settings.response_headers.id:
-            fields.append((b"x-meter-id", passage.id.encode()))
-        return fields
+        return fields + self._added(passage)
 
-    async def _pump(self, passage: Passage, answer: Answer, out: RawAnswer) -> float:
-        """Move the body; return when its last piece came. Where the upstream breaks off, break off too."""
-        tap = passage.tap
-        try:
-            while piece := await self._next(passage, answer, out):
-                await self._pass_on(passage, out, piece)
-        except (TimedOutError, BrokenOffError) as error:
-            passage.broke(Outcome.TIMEOUT if isinstance(error, TimedOutError) else Outcome.TRUNCATED)
-            await self._write(passage, out, tap.end(self._now()))
-            out.break_off()  # a clean end would forge a complete answer
-            raise ConnectionAbortedError from None
-        now = self._now()
-        await self._write(passage, out, tap.end(now))
-        return now
+    def _added(self, passage: Passage) -> Fields:
+        """Return the fields that Meter adds to every answer."""
+        return [(b"x-meter-id", passage.id.encode())] if self._settings.response_headers.id else []
 
-    async def _pass_on(self, passage: Passage, out: web.StreamResponse, piece: bytes) -> None:
-        """Write a piece, first as it came and then read, or, while something is to be hidden, edited."""
-        tap = passage.tap
-        now = self._now()
-        if not tap.hiding:
-            await self._write(passage, out, piece)
-            tap.watch(piece, now)
-            return
-        await self._write(passage, out, tap.edit(piece, now))
-        if tap.damaged:
-            raise BrokenOffError
+    # Or an answer of Meter's own.
 
-    async def _next(self, passage: Passage, answer: Answer, out: web.StreamResponse) -> bytes:
-        """Return the answer's next piece; let go of an event that was held for it if it does not come."""
-        if passage.tap.waiting:
-            try:
-                async with asyncio.timeout(_KEPT_BACK_SECONDS):
-                    return await answer.read()
-            except TimeoutError:
-                await self._write(passage, out, passage.tap.release())
-        return await answer.read()
-
-    async def _write(self, passage: Passage, out: web.StreamResponse, data: bytes) -> None:
-        if data:
-            await out.write(data)
-            passage.response_bytes += len(data)
+    def _fail(self, passage: Passage) -> web.StreamResponse:
+        """Answer a mistake of our own; break the connection where an answer has begun."""
+        if passage.out is not None:
+            passage.out.break_off()
+            raise ConnectionAbortedError
+        return self._refuse(
+            passage, Refusal(500, "internal_error", "meter could not pass this on", close=True)
+        )
 
     def _refuse(self, passage: Passage, refusal: Refusal) -> web.StreamResponse:
-        """Return an answer of Meter's own."""
+        """Return the answer that a refusal is."""
         passage.broke(refusal.outcome)
         passage.refusal = refusal
         passage.status = refusal.status
@@ -378,9 +338,8 @@ class Proxy:
             (b"Content-Type", b"application/json"),
             (b"Content-Length", b"%d" % len(body)),
             (b"x-meter-error", b"1"),
+            *self._added(passage),
         ]
-        if self._settings.response_headers.id:
-            fields.append((b"x-meter-id", passage.id.encode()))
         return RawAnswer(
             refusal.status, _REASONS[refusal.status], fields, body=body, keep_alive=not refusal.close
         )
@@ -393,15 +352,94 @@ class Proxy:
         self._intake.let_go(passage)
         if passage.entered:
             self._state.leave(passage.upstream, passage.operation)
-        passage.tap.end(self._now())
-        if passage.tap.failures:
-            self._report("tap", None)
-        exchange = passage.record(self._now())
+        now = self._now()
+        if passage.tap is not None:
+            passage.tap.end(now)
+            if passage.tap.failures:
+                self._report("tap", None)
+        exchange = passage.record(now)
         try:
             exchange = self._book.price(exchange)
         except Exception as error:  # noqa: BLE001 - an exchange that cannot be priced is still an exchange
             self._report("book", error)
         self._sinks.tell(exchange)
+
+
+class _Pump:
+    """Moves the body of one answer to the client, through the tap."""
+
+    def __init__(
+        self, passage: Passage, tap: Tap, answer: Answer, out: RawAnswer, now: Callable[[], float]
+    ) -> None:
+        self._passage = passage
+        self._tap = tap
+        self._answer = answer
+        self._out = out
+        self._now = now
+
+    async def run(self) -> float:
+        """Move it all; return when its last piece came. Where the upstream breaks off, break off too."""
+        try:
+            while piece := await self._next():
+                await self._pass_on(piece)
+        except (TimedOutError, BrokenOffError) as error:
+            self._passage.broke(Outcome.TIMEOUT if isinstance(error, TimedOutError) else Outcome.TRUNCATED)
+            await self._write(self._tap.end(self._now()))
+            self._out.break_off()  # a clean end would forge a complete answer
+            raise ConnectionAbortedError from None
+        now = self._now()
+        await self._write(self._tap.end(now))
+        return now
+
+    async def _next(self) -> bytes:
+        """Return the answer's next piece; let go of an event that was held for it if it does not come."""
+        if self._tap.waiting:
+            try:
+                async with asyncio.timeout(_KEPT_BACK_SECONDS):
+                    return await self._answer.read()
+            except TimeoutError:
+                await self._write(self._tap.release())
+        return await self._answer.read()
+
+    async def _pass_on(self, piece: bytes) -> None:
+        """Write a piece, first as it came and then read, or, while something is to be hidden, edited."""
+        now = self._now()
+        if not self._tap.hiding:
+            await self._write(piece)
+            self._tap.watch(piece, now)
+            return
+        await self._write(self._tap.edit(piece, now))
+        if self._tap.damaged:
+            raise BrokenOffError
+
+    async def _write(self, data: bytes) -> None:
+        if data:
+            await self._out.write(data)
+            self._passage.response_bytes += len(data)
+
+
+def _asking_fields(fields: Fields, length: int) -> Fields:
+    """Return the fields of a request that asks for usage, with a body of `length` bytes."""
+    # What is to be edited should not come compressed.
+    fields = replace(fields, b"Accept-Encoding", b"identity")
+    if first(fields, b"content-length") is None:
+        return fields
+    return replace(fields, b"Content-Length", b"%d" % length)
+
+
+async def _is_refusal(answer: Answer) -> bool:
+    """Tell whether an answer refuses to be asked for usage."""
+    if answer.status not in REFUSAL_STATUSES:
+        return False
+    try:
+        return refuses(answer.status, await answer.beginning(REFUSAL_BYTES))
+    except BaseException:  # the client has left
+        answer.close()
+        raise
+
+
+def _not_http() -> Refusal:
+    return Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
 
 
 def _text(value: bytes | None) -> str | None:
@@ -411,6 +449,6 @@ def _text(value: bytes | None) -> str | None:
 def _is_ambiguous(request: web.BaseRequest) -> bool:
     """Tell whether a request that aiohttp lets through could be read in two ways."""
     coding = first(request.raw_headers, b"transfer-encoding")
-    if coding is not None and (coding.lower() != b"chunked" or request.version < aiohttp.HttpVersion11):
+    if coding is not None and (coding.lower() != b"chunked" or request.version < HttpVersion11):
         return True
     return _HOST.fullmatch(first(request.raw_headers, b"host") or b"") is None

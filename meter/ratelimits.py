@@ -35,6 +35,7 @@ def _names() -> dict[bytes, tuple[str, str]]:
 
 _NAMED = _names()
 _BARE = {f"x-ratelimit-{word}".encode(): ("requests", fact) for word, fact in _FACTS.items()}
+_KNOWN = _BARE.keys() | _NAMED.keys()
 
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,12})?(?:d|h|ms|m|us|µs|ns|s))+")
@@ -55,21 +56,19 @@ def read(headers: Iterable[tuple[bytes, bytes]], now: float) -> tuple[RateLimit,
 
     `now` is Unix time in seconds. Never raises.
     """
-    found = [(lower, value) for name, value in headers if b"ratelimit" in (lower := name.lower())]
+    found = [(lower, value) for name, value in headers if (lower := name.lower()) in _KNOWN]
     if not found:
         return ()
-    facts: dict[tuple[str, str], float] = {}
+    facts: dict[str, dict[str, float]] = {}
     # Names without a resource come first: where there are both, those with one say it better.
     for names in (_BARE, _NAMED):
         for name, value in found:
-            if name in names and (number := _number(names[name][1], value, now)) is not None:
-                facts[names[name]] = number
-    return tuple(limit for resource in _RESOURCES if (limit := _limit(resource, facts)) is not None)
-
-
-def _limit(resource: str, facts: dict[tuple[str, str], float]) -> RateLimit | None:
-    told = {fact: facts[resource, fact] for fact in _FACTS.values() if (resource, fact) in facts}
-    return RateLimit(resource=resource, **told) if told else None
+            if name not in names:
+                continue
+            resource, fact = names[name]
+            if (number := _number(fact, value, now)) is not None:
+                facts.setdefault(resource, {})[fact] = number
+    return tuple([RateLimit(resource=name, **facts[name]) for name in _RESOURCES if name in facts])
 
 
 def _number(fact: str, value: bytes, now: float) -> float | None:

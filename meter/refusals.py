@@ -1,27 +1,31 @@
-"""Remembers which upstreams refuse to be asked for usage, so that no request is sent twice in vain."""
+"""Remembers which upstreams refuse to be asked for usage, so that no request is sent twice in vain.
+
+A refusal here is an upstream's, and the client never sees it; what Meter itself refuses is
+`meter.passage.Refusal`.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-__all__ = ["REFUSAL_BYTES", "Refusals", "refuses"]
+__all__ = ["REFUSAL_BYTES", "REFUSAL_STATUSES", "Refusals", "refuses"]
 
 REFUSAL_BYTES = 64 * 1024
 """Of an answer that may be a refusal, as much is looked at."""
 
-_STATUSES = frozenset((400, 422, 500))
+REFUSAL_STATUSES = frozenset((400, 422, 500))
+"""Statuses of answers that may be refusals."""
+
 _WORDS = (b"stream_options", b"include_usage")
 
 
 def refuses(status: int, beginning: bytes) -> bool:
     """Tell whether an answer refuses to be asked for usage; `beginning` is of its body, decoded."""
-    return status in _STATUSES and any(word in beginning for word in _WORDS)
+    return status in REFUSAL_STATUSES and any(word in beginning for word in _WORDS)
 
 
 class Refusals:
     """Pairs of upstream and model that refused, at most `most` of them, each for `seconds`."""
-
-    statuses = _STATUSES
 
     def __init__(self, *, most: int = 1000, seconds: float = 3600.0) -> None:
         self._most = most
@@ -36,7 +40,7 @@ class Refusals:
             self._until.popitem(last=False)
 
     def knows(self, upstream: str, model: str | None, now: float) -> bool:
-        """Tell whether the pair refused less than `seconds` ago."""
+        """Tell whether the pair refused less than `seconds` ago, on the clock that `add` was told."""
         until = self._until.get((upstream, model))
         if until is None:
             return False

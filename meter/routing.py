@@ -84,7 +84,6 @@ class Routes:
 
 def origin_form(raw_target: str) -> str:
     """Return path and query of a request's target: an absolute-form one without its scheme and authority."""
-    """Return path and query of a target; an absolute-form one loses its scheme and authority, others stay."""
     absolute = _ABSOLUTE.match(raw_target)
     if absolute is None:
         return raw_target

@@ -1,4 +1,7 @@
-"""What is going on right now: read by gauges and by the readiness probe, written by the proxy."""
+"""What is going on right now: read by gauges and by the readiness probe, written by proxy and app.
+
+It is the one thing that changes and is shared; whoever has it may read it at any time.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ _FAILURES = 3
 
 
 class State:
-    """The running proxy's state."""
+    """The running proxy's state; `upstreams` are all their names."""
 
     def __init__(self, upstreams: Iterable[str]) -> None:
         self.in_flight: dict[tuple[str, str], int] = {}
         """Exchanges under way, by upstream and operation; a pair that was seen stays, at 0."""
         self.listening = False
+        """Both ports have been had."""
         self.draining = False
+        """Nothing new is taken; what is under way may still end."""
         self._failures = dict.fromkeys(upstreams, 0)
 
     @property

@@ -64,8 +64,11 @@ class Tap:
     """Watches one answer.
 
     `dialect` is None where no dialect is spoken: then only outcome and times are learned. `asked` says that
-    Meter asked for usage where the client had not. `event_bytes` bounds an event that is held, `answer_bytes`
-    an answer that is read.
+    Meter asked for usage where the client had not, `client_streams` that the client asked for a stream.
+    `event_bytes` bounds an event that is held, `answer_bytes` an answer that is read.
+
+    Every `now` is in seconds on one clock; so are `first_content` and `last_content`, while `stall` is the
+    longest pause between two events with content, in seconds.
     """
 
     def __init__(
@@ -110,7 +113,10 @@ class Tap:
     # The answer's head.
 
     def answer(self, status: int, media_type: bytes, encoding: bytes | None) -> None:
-        """Take note of an answer's head; settles `stream` and `hiding`."""
+        """Take note of an answer's head; settles `stream` and `hiding`.
+
+        `media_type` is in lower case and without parameters, `encoding` is Content-Encoding as it came.
+        """
         self.status = status
         success = status in _SUCCESS
         untyped = self._client_streams and media_type in _UNTYPED
@@ -233,11 +239,11 @@ class Tap:
     def _plain(self, piece: bytes) -> Iterable[bytes]:
         return (piece,) if self._decoder is None else self._undone(self._decoder, piece)
 
-    def _undone(self, decoder: Decoder, piece: bytes) -> Iterator[bytes]:
+    def _undone(self, undo: Decoder, piece: bytes) -> Iterator[bytes]:
         """Yield what a coded piece says; nothing more where it is damaged or a bomb."""
         self._received += len(piece)
         try:
-            for plain in decoder.feed(piece) if self._readable else ():
+            for plain in undo.feed(piece) if self._readable else ():
                 self._inflated += len(plain)
                 if self._inflated > _BOMB_BYTES and self._inflated > _BOMB_RATIO * self._received:
                     self._readable = False

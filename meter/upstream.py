@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -136,6 +136,7 @@ class _Response(aiohttp.ClientResponse):
         try:
             await super().start(connection)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # Where a head had begun, `message` is that head; otherwise it is a sentence, or missing.
             begun = not isinstance(getattr(error, "message", ""), str)
             if used and not begun:
                 raise _BrokeEarlyError from None
@@ -177,7 +178,7 @@ class Answer:
         return self._pushed.popleft() if self._pushed else await self._read()
 
     async def beginning(self, size: int) -> bytes:
-        """Return the first bytes of the body, decoded, without taking them from `read`."""
+        """Return the first `size` bytes of the body at most, decoded, without taking them from `read`."""
         undo = decoder(first(self.fields, b"content-encoding"))
         seen = b""
         # What broke will break again for the reader.
@@ -211,13 +212,21 @@ class Answer:
         self._response.close()
 
 
+class _Way(NamedTuple):
+    """How an upstream is reached."""
+
+    tls: ssl.SSLContext | bool
+    """A context, or whether the certificate is checked against the system's."""
+    proxy: str | None
+    """URL of a proxy on the way."""
+    timeout: aiohttp.ClientTimeout
+
+
 class Client:
-    """Sends requests to any of the upstreams, over one pool of connections."""
+    """Sends requests to any of the upstreams, over one pool of connections; an async context."""
 
     def __init__(self, settings: Settings) -> None:
-        self._tls = {u.name: _tls(u) for u in settings.upstreams}
-        self._proxies = {u.name: _proxy(u) for u in settings.upstreams}
-        self._timeouts = {u.name: _timeout(settings, u) for u in settings.upstreams}
+        self._ways = {u.name: _Way(_tls(u), _proxy(u), _timeout(settings, u)) for u in settings.upstreams}
         self._header_bytes = settings.limits.header_bytes
         self._session: aiohttp.ClientSession | None = None
 
@@ -225,7 +234,7 @@ class Client:
         """Open the pool."""
         # Servers close idle connections after as little as 5 s (uvicorn): ours must be the shorter patience.
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=4, ttl_dns_cache=30)
-        connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment] # noqa: SLF001 - as below
+        connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment] # noqa: SLF001 - there is no public way
         self._session = aiohttp.ClientSession(
             connector=connector,
             request_class=_Request,
@@ -255,7 +264,9 @@ class Client:
         fields: Fields,
         body: bytes | AsyncIterator[bytes] | None,
     ) -> Answer:
-        """Send a request; `url` is made by `address`, and sent as it is.
+        """Send a request to `upstream`, named as in the settings, and return its answer, to be closed.
+
+        `url` is made by `address`, and sent as it is.
 
         Raises UnreachableError, TimedOutError, UnsendableError.
         """
@@ -282,18 +293,18 @@ class Client:
         headers = _headers(fields)
         if isinstance(body, bytes):  # written in pieces, its length would not be told
             headers.setdefault("Content-Length", str(len(body)))
-        timeout = self._timeouts[upstream]
+        way = self._ways[upstream]
         try:
             async with asyncio.timeout(None) as patience:
                 response = await self._session.request(
                     method,
                     url,
                     headers=headers,
-                    data=_paced(body, patience, timeout.sock_read),
+                    data=_paced(body, patience, way.timeout.sock_read),
                     allow_redirects=False,
-                    ssl=self._tls[upstream],
-                    proxy=self._proxies[upstream],
-                    timeout=timeout,
+                    ssl=way.tls,
+                    proxy=way.proxy,
+                    timeout=way.timeout,
                 )
         except (_StaleError, _BrokeEarlyError):
             raise
@@ -365,7 +376,7 @@ def _tls(upstream: UpstreamSettings) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=upstream.tls.ca) if upstream.tls.ca else True
 
 
-def _proxy(upstream: UpstreamSettings) -> Any:
+def _proxy(upstream: UpstreamSettings) -> str | None:
     if upstream.proxy == "env":
         url = URL(upstream.base_url)
         return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)

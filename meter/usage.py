@@ -46,11 +46,17 @@ def from_openai(told: Mapping[str, Any]) -> dict[str, int] | None:
 
 
 def _first(told: Mapping[str, Any], *names: str) -> int | None:
-    return next((n for name in names if (n := count(told.get(name))) is not None), None)
+    for name in names:
+        if (number := count(told.get(name))) is not None:
+            return number
+    return None
 
 
 def _details(told: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((d for name in names if isinstance(d := told.get(name), dict)), {})
+    for name in names:
+        if isinstance(details := told.get(name), dict):
+            return details
+    return {}
 
 
 def _input(prompt: int, told: Mapping[str, Any]) -> dict[str, int]:

@@ -459,6 +459,44 @@ class TestFidelity:
         assert b"expect" not in scripted.requests[0].lower()
 
 
+class TestSlowClients:
+    """A client that does not say what it wants is not waited for."""
+
+    @pytest.mark.parametrize("port", ["proxy", "admin"])
+    @pytest.mark.parametrize(
+        "before", [b"", b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n"], ids=["first", "second"]
+    )
+    def test_gives_up_on_half_a_head(self, scripted: Scripted, port: str, before: bytes) -> None:
+        """Half a head ends its connection after `timeouts.client_head`, be it the first or a later one."""
+        scripted.script = says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+        with running_house(scripted.url, timeouts={"client_head": "200ms"}) as house:
+            url = house.url if port == "proxy" else house.admin_url
+            host, _, number = url.removeprefix("http://").partition(":")
+            clients = [socket.create_connection((host, int(number)), timeout=20) for _ in range(20)]
+            for client in clients:
+                client.sendall(before)
+                while before and not client.recv(65536).endswith((b"hi", b"ready\n")):
+                    pass
+                client.sendall(b"GET /v1/mod")
+
+            assert {b""} == {client.recv(100) for client in clients}
+            for client in clients:
+                client.close()
+
+    def test_counts_the_time_that_a_head_takes(self, front: House, scripted: Scripted) -> None:
+        """A request begins with its first byte, be it the connection's first as well."""
+        scripted.script = says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        host, _, port = front.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(b"GET /v1/x HTTP/1.1\r\nHost: h\r\n")
+            time.sleep(0.2)
+            client.sendall(b"Connection: close\r\n\r\n")
+            while client.recv(65536):
+                pass
+
+        assert float(str(last_line(front)["duration_s"])) >= 0.2
+
+
 class TestRefusals:
     """What Meter itself refuses is told in the OpenAI shape, and recorded as `rejected`."""
 

@@ -25,7 +25,6 @@ DIALECTS: Mapping[tuple[str, ...], Dialect] = {
 QUIET = {"models": "models", "files": "files", "batches": "batches"}
 """Operations that use no tokens, by the path's segment that names them."""
 
-
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
 
 
@@ -38,7 +37,7 @@ def find(method: str, path: str) -> Dialect | None:
 
 
 def operation(method: str, path: str, dialect: Dialect | None) -> str:
-    """Return the operation that metrics go by."""
+    """Return the operation that metrics go by: the dialect's, one of `QUIET`, or `other`."""
     if dialect is not None:
         return dialect.operation
     if method in {"OPTIONS", "HEAD"}:

@@ -61,7 +61,8 @@ class LogSink:
         """Write one line; raises what the stream raises."""
         level = logging.INFO if exchange.outcome in _QUIET else logging.WARNING
         if self._log.is_enabled_for(level):
-            self._log.log(level, "exchange", **fields(exchange))
+            # Whole, and spelled out in `_ordered`: every call on the way there copies its keywords.
+            self._log.log(level, "exchange", exchange=exchange)
 
     def close(self) -> None:
         """Do nothing: each line is flushed as it is written."""
@@ -120,7 +121,7 @@ def configure(
     render = _json if format == "json" else partial(_console, colour=stream.isatty())
     log = structlog.wrap_logger(
         structlog.BytesLogger(_binary(stream)),
-        processors=[structlog.processors.add_log_level, _ordered, render],
+        processors=[_ordered, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         context_class=dict,
     )
@@ -164,9 +165,11 @@ def _binary(stream: TextIO | BinaryIO) -> Any:
     return _Encoded(below) if isinstance(below, io.TextIOBase) else below
 
 
-def _ordered(_logger: object, _method: str, event: Event) -> Event:
-    moment = event.pop("timestamp", None) or _rfc3339(time.time())
-    return {"timestamp": moment, "level": event.pop("level"), "event": event.pop("event"), **event}
+def _ordered(_logger: object, level: str, event: Event) -> Event:
+    name, exchange = event.pop("event"), event.pop("exchange", None)
+    told = event if exchange is None else fields(exchange)
+    moment = told.pop("timestamp", None) or _rfc3339(time.time())
+    return {"timestamp": moment, "level": level, "event": name, **told}
 
 
 def _json(_logger: object, _method: str, event: Event) -> bytes:
@@ -225,6 +228,8 @@ def _encode(value: object) -> bytes:
         line = _ENCODER.encode(value)
     except UnicodeEncodeError:
         line = _ENCODER.encode(_sound(value))
+    if line.isascii():
+        return line
     for raw, escaped in _LINE_BREAKS:
         line = line.replace(raw, escaped)
     return line

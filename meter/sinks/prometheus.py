@@ -117,6 +117,7 @@ class PrometheusSink:
         self._instruments = [_Instrument(row, admission.names, self._registry) for row in _ROWS]
         for instrument in self._instruments:
             instrument.start(upstreams)
+        self._series: dict[tuple[str, ...], list[tuple[_Instrument, _Writes]]] = {}
         self._lag = _fine_histogram("meter_event_loop_lag_seconds", _LAG, registry=self._registry)
         self._sink_errors = _by_sink("meter_sink_errors_total", _SINK_ERRORS, sinks, self._registry)
         self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, sinks, self._registry)
@@ -129,8 +130,9 @@ class PrometheusSink:
         ids = self._admission.id_labels(exchange)
         trace_id = exchange.trace_id
         exemplar = {"trace_id": trace_id} if trace_id and len(trace_id) == _TRACE_ID_DIGITS else None
-        for instrument in self._instruments:
-            instrument.tell(exchange, ids, exemplar)
+        for instrument, writes in self._series.get(ids) or self._open(ids):
+            for own, amount in instrument.read(exchange):
+                writes[own](amount, exemplar if instrument.exemplar else None)
 
     def close(self) -> None:
         """Do nothing: a scrape finds all that was counted."""
@@ -152,6 +154,10 @@ class PrometheusSink:
         encode, content_type = choose_encoder(_preferred(accept))
         return encode(_Timeless(self._registry)), content_type
 
+    def _open(self, ids: tuple[str, ...]) -> list[tuple[_Instrument, _Writes]]:
+        self._series[ids] = series = [(each, _Writes(each, ids)) for each in self._instruments]
+        return series
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
@@ -166,16 +172,15 @@ class _Row:
 
 
 class _Instrument:
-    """A row's metric, with the series that it has so far."""
+    """A row's metric, and what the row makes of an exchange."""
 
     def __init__(self, row: _Row, id_names: tuple[str, ...], registry: CollectorRegistry) -> None:
         names = tuple(n for label in row.labels for n in (id_names if label == "id" else (label,)))
-        self._read = row.read
-        self._exemplar = row.exemplar
+        self.read = row.read
+        self.exemplar = row.exemplar
         self._by_upstream = row.make is Counter and names == ("upstream",)
         self._metric = row.make(row.name, row.about, names, registry=registry)
         self._positions = [id_names.index(name) for name in names if name in id_names]
-        self._writes: dict[tuple[tuple[str, ...], tuple[str, ...]], Write] = {}
 
     def start(self, upstreams: Iterable[str]) -> None:
         """Show at 0 what has no label but the upstream."""
@@ -183,14 +188,23 @@ class _Instrument:
             for upstream in upstreams:
                 self._metric.labels(upstream)
 
-    def tell(self, exchange: Exchange, ids: tuple[str, ...], exemplar: dict[str, str] | None) -> None:
-        for own, amount in self._read(exchange):
-            write = self._writes.get((ids, own)) or self._write(ids, own)
-            write(amount, exemplar if self._exemplar else None)
+    def write(self, ids: tuple[str, ...], own: tuple[str, ...]) -> Write:
+        """Give what adds to one series, which is there from now on."""
+        return _writing(self._metric.labels(*[ids[position] for position in self._positions], *own))
 
-    def _write(self, ids: tuple[str, ...], own: tuple[str, ...]) -> Write:
-        series = self._metric.labels(*[ids[position] for position in self._positions], *own)
-        self._writes[ids, own] = write = _writing(series)
+
+class _Writes(dict[tuple[str, ...], "Write"]):
+    """The series of one metric and one set of id labels, by the row's own; made when first asked for."""
+
+    __slots__ = ("_ids", "_instrument")
+
+    def __init__(self, instrument: _Instrument, ids: tuple[str, ...]) -> None:
+        super().__init__()
+        self._instrument = instrument
+        self._ids = ids
+
+    def __missing__(self, own: tuple[str, ...]) -> Write:
+        self[own] = write = self._instrument.write(self._ids, own)
         return write
 
 
