@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -111,7 +112,7 @@ async def serving(settings: Settings, log: FilteringBoundLogger | None = None) -
     log = log or configure(settings.log.level, settings.log.format)
     sources = _sources(settings)
     book = Book(sources)
-    state = State(u.name for u in settings.upstreams)
+    state = State((u.name for u in settings.upstreams), partial(_tell_change, log))
     prometheus = _prometheus(settings, book, state, sources)
     report = _Report(prometheus, log)
     sinks = Sinks((prometheus, LogSink(log)), report)
@@ -206,6 +207,14 @@ def _catalogue_facts(sources: list[Source]) -> Catalogue | None:
     return None
 
 
+def _tell_change(log: FilteringBoundLogger, upstream: str, reason: str | None) -> None:
+    with suppress(OSError, ValueError):  # standard output may be gone
+        if reason is None:
+            log.info("upstream_up", upstream=upstream)
+        else:
+            log.warning("upstream_down", upstream=upstream, reason=reason)
+
+
 class _Report:
     """Counts failures of sinks and other parts, and logs each part's at most once a minute."""
 
@@ -239,7 +248,11 @@ async def _listen(stack: AsyncExitStack, listener: Listener, host: str, port: in
     runner = web.ServerRunner(listener, shutdown_timeout=_CLOSE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host, port, backlog=1024).start()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+    except OSError as error:
+        reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
+        raise OSError(error.errno, f"{host} port {port}: {reason}") from None
     bound = runner.addresses[0]
     name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"http://{name}:{bound[1]}"

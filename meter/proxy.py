@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
 from meter.exchange import Outcome
@@ -144,7 +144,8 @@ class Proxy:
             raise ConnectionAbortedError
         passage = self._open(request)
         try:
-            return self._refuse(passage, _not_http())
+            too_long = isinstance(error, LineTooLong)
+            return self._refuse(passage, _head_too_long(self._settings) if too_long else _not_http())
         finally:
             self._close(passage)
 
@@ -259,9 +260,9 @@ class Proxy:
             raise Refusal(400, "bad_request", "a header field is not valid UTF-8") from None
         except TimedOutError as error:
             if error.connecting:
-                self._state.missed(passage.upstream)
+                self._state.missed(passage.upstream, "no connection in time")
             raise Refusal(504, "timeout", "the upstream took too long", outcome=Outcome.TIMEOUT) from None
-        except UnreachableError:
+        except UnreachableError as error:
             if passage.refusal is not None:
                 raise passage.refusal from None
             if (
@@ -270,8 +271,8 @@ class Proxy:
                 and isinstance(body, bytes)
             ):
                 return await self._attempt(passage, url, fields, body)
-            self._state.missed(passage.upstream)
-            message = "the upstream could not be reached"
+            self._state.missed(passage.upstream, error.reason)
+            message = f"the upstream gave no answer: {error.reason}"
             raise Refusal(502, "unreachable", message, outcome=Outcome.UNREACHABLE) from None
         self._state.reached(passage.upstream)
         return answer
@@ -436,6 +437,12 @@ async def _is_refusal(answer: Answer) -> bool:
     except BaseException:  # the client has left
         answer.close()
         raise
+
+
+def _head_too_long(settings: Settings) -> Refusal:
+    limit = settings.limits.header_bytes
+    message = f"the request line or a header field is longer than {limit} bytes"
+    return Refusal(400, "bad_request", message, close=True)
 
 
 def _not_http() -> Refusal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["State"]
 
@@ -19,7 +19,11 @@ _FAILURES = 3
 class State:
     """The running proxy's state; `upstreams` are all their names."""
 
-    def __init__(self, upstreams: Iterable[str]) -> None:
+    def __init__(
+        self, upstreams: Iterable[str], on_change: Callable[[str, str | None], None] = lambda *_: None
+    ) -> None:
+        """Begin with all upstreams up; `on_change` hears of one that goes down and why, or of None for up."""
+        self._on_change = on_change
         self.in_flight: dict[tuple[str, str], int] = {}
         """Exchanges under way, by upstream and operation; a pair that was seen stays, at 0."""
         self.listening = False
@@ -53,8 +57,13 @@ class State:
 
     def reached(self, upstream: str) -> None:
         """Note that an upstream answered."""
+        was_up = self._failures[upstream] < _FAILURES
         self._failures[upstream] = 0
+        if not was_up:
+            self._on_change(upstream, None)
 
-    def missed(self, upstream: str) -> None:
-        """Note that an upstream was out of reach."""
+    def missed(self, upstream: str, reason: str) -> None:
+        """Note that an upstream was out of reach, and why, in words."""
         self._failures[upstream] += 1
+        if self._failures[upstream] == _FAILURES:
+            self._on_change(upstream, reason)

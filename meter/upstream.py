@@ -50,7 +50,11 @@ _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
 class UnreachableError(Exception):
-    """No answer's head came: no connection, or one that broke before."""
+    """No answer's head came: no connection, or one that broke before; `reason` says why, in words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class TimedOutError(Exception):
@@ -278,7 +282,7 @@ class Client:
                 continue
             except _BrokeEarlyError:
                 if not again:
-                    raise UnreachableError from None
+                    raise UnreachableError(_CLOSED) from None
                 again = False
 
     async def _send(
@@ -312,9 +316,30 @@ class Client:
             raise TimedOutError(connecting=True) from None
         except TimeoutError:
             raise TimedOutError from None
-        except (aiohttp.ClientError, OSError, ValueError):
-            raise UnreachableError from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Of what libraries say nothing is repeated: it may quote what was sent.
+            raise UnreachableError(
+                next(words for kinds, words in _REASONS if isinstance(error, kinds))
+            ) from None
         return Answer(response)
+
+
+_CLOSED = "it closed the connection"
+_REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((aiohttp.ClientConnectorDNSError,), "its name could not be resolved"),
+    (
+        (aiohttp.ClientSSLError, ssl.SSLError),
+        "no secure connection could be made, or its certificate is not trusted",
+    ),
+    (
+        (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError),
+        "the proxy before it did not connect",
+    ),
+    ((aiohttp.ClientConnectorError,), "no connection could be made"),
+    ((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, OSError), _CLOSED),
+    ((Exception,), "what it said is not valid HTTP"),
+)
+"""Why no answer came, by the first kind of error that fits."""
 
 
 def _paced(

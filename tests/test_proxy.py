@@ -260,6 +260,29 @@ class TestEndings:
             )
             assert 0 == house.value("meter_upstream_up", upstream="up")
 
+    @pytest.mark.parametrize(
+        ("url", "reason"),
+        [
+            ("http://no-such-host.invalid", "its name could not be resolved"),
+            ("http://127.0.0.1:1", "no connection could be made"),
+            ("https://{}", "no secure connection could be made, or its certificate is not trusted"),
+            ("http://{}", "what it said is not valid HTTP"),
+        ],
+    )
+    def test_says_why_no_answer_came(
+        self, scripted: Scripted, simulated: tuple[object, str], url: str, reason: str
+    ) -> None:
+        """The 502 says in words why there was no answer, and so does the log once the upstream is down."""
+        scripted.script = says(b"hello\r\n\r\n")
+        plain = simulated[1] if url.startswith("https") else scripted.url
+        with running_house(url.format(plain.removeprefix("http://"))) as house:
+            for _ in range(3):
+                _, body = ask(house.url, post(CHAT, BODY))
+
+            assert f"the upstream gave no answer: {reason}" == json.loads(body)["error"]["message"]
+            (line,) = house.lines("upstream_down")
+            assert ("up", reason) == (line["upstream"], line["reason"])
+
     @pytest.mark.parametrize(("again", "status", "attempts"), [(False, 502, 1), (True, 200, 2)])
     def test_sends_a_post_again_only_where_told(
         self, scripted: Scripted, again: bool, status: int, attempts: int
@@ -512,6 +535,7 @@ class TestRefusals:
                 "bad_request",
             ),
             (b"\x16\x03\x01 no http\r\n\r\n", 400, "bad_request"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 400, "bad_request"),
         ],
     )
     def test_refuses(self, front: House, request_bytes: bytes, status: int, code: str) -> None:

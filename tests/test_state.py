@@ -34,27 +34,30 @@ def test_is_ready(listening: bool, draining: bool, ready: bool) -> None:
 
 def test_calls_an_upstream_down_after_three() -> None:
     """An upstream is down after three misses in a row, and up again with the first answer."""
-    state = State(["a", "b"])
+    told: list[tuple[str, str | None]] = []
+    state = State(["a", "b"], lambda *change: told.append(change))
     seen = []
     for _ in range(4):
-        state.missed("a")
+        state.missed("a", "why")
         seen.append(state.upstream_up["a"])
 
     assert [True, True, False, False] == seen
     assert state.upstream_up["b"]
 
-    state.reached("a")
+    for _ in range(2):
+        state.reached("a")
 
     assert state.upstream_up["a"]
+    assert [("a", "why"), ("a", None)] == told
 
 
 def test_counts_misses_in_a_row() -> None:
     """An answer between two misses forgives the first."""
     state = State(["a"])
     for _ in range(2):
-        state.missed("a")
+        state.missed("a", "why")
     state.reached("a")
     for _ in range(2):
-        state.missed("a")
+        state.missed("a", "why")
 
     assert {"a": True} == state.upstream_up

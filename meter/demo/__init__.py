@@ -128,7 +128,7 @@ async def _listening(application: web.Application) -> AsyncIterator[str]:
 
 def _stop_on_signals(running: app.Running) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: the terminal was closed
         loop.add_signal_handler(number, running.stop)
 
 

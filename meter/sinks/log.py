@@ -198,14 +198,18 @@ def _told(event: Event) -> str:
     cost, first = event["cost_usd"], event["ttft_s"]
     columns = (
         f"{event['status'] or '-':>3} {_readable(event['operation']):<6}",
-        f"{_readable(event['model'] if event['model'] != NONE else event['path']):<28}",
+        f"{_readable(_what(event)):<34}",
         f"{_readable(event['key']):<14}",
         f"{_tokens(usage, 'input'):>7} in {_tokens(usage, 'output'):>6} out",
         f"{_dollars(cost) if usage else '':<15}",
         f"{event['duration_s']:>7.3f}s" + (f", first {first:.3f}s" if first is not None else ""),
-        _readable(event["error_type"]) if event["error_type"] else "",
+        _readable(event["error_type"]) if event["error_type"] not in ("", event["outcome"]) else "",
     )
     return "  ".join(columns).rstrip()
+
+
+def _what(event: Event) -> str:
+    return f"{event['upstream']}{event['path'] if event['model'] == NONE else '/' + event['model']}"
 
 
 def _dollars(cost: msgspec.Raw | None) -> str:
