@@ -110,6 +110,8 @@ async def serving(settings: Settings, log: FilteringBoundLogger | None = None) -
     Raises OSError where a port cannot be had, PriceFileError where a price file is wrong.
     """
     log = log or configure(settings.log.level, settings.log.format)
+    if settings.ledger.url not in (None, "off"):
+        log.warning("ledger_not_supported")  # what passes is metered all the same
     sources = _sources(settings)
     book = Book(sources)
     state = State((u.name for u in settings.upstreams), partial(_tell_change, log))

@@ -298,8 +298,7 @@ def test_all_sources_in_one_report(tmp_path: Path) -> None:
         "METER_LEDGER__URL": "postgresql://user:secret@h/db",
     }
 
-    assert report({"upstream": "h", "workers": "z", "ledger.url": "x://y"}, environ, str(file)) == [
-        "--ledger: ledger.url: not supported by this version",
+    assert report({"upstream": "h", "workers": "z"}, environ, str(file)) == [
         "--upstream: upstreams[0].base_url: got 'h', expected a URL such as https://host/v1",
         "--workers: workers: got 'z', expected a whole number",
         "METER_ADMIN_PORT: admin_port: got 'y', expected a whole number",

@@ -85,7 +85,6 @@ _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("response_headers.cost", _true, _NOT_YET),
     ("tls.cert", bool, _NOT_YET),
     ("tls.key", bool, _NOT_YET),
-    ("ledger.url", lambda url: bool(url) and url != "off", _NOT_YET),
     ("tracing.endpoint", bool, _NOT_YET),
     ("tracing.propagate", _true, _NOT_YET),
     ("tracing.content", _true, _NOT_YET),
