@@ -595,7 +595,6 @@ def test_wrong_files(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str
         ("METER_KEYS", f'[{{"name": "a", "fingerprint": "{PASSWORD}"}}]'),
         ("METER_UPSTREAMS", f'[{{"name": "a", "base_url": "http://u:{PASSWORD}@h"}}]'),
         ("METER_UPSTREAMS", f'[{{"name": "a", "base_url": "http://u:{PASSWORD}@h"'),
-        ("METER_LEDGER__URL", f"postgresql://u:{PASSWORD}@h/db"),
         ("METER_LEDGER", f"postgresql://u:{PASSWORD}@h/db"),
     ],
 )
@@ -615,6 +614,19 @@ def test_wrong_variables(
     check((printed.out + printed.err).encode(), PASSWORD)
 
 
+def test_ledgers_are_masked(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """The settings in effect are shown without the password of a database."""
+    from meter import cli  # noqa: PLC0415 - as above
+
+    monkeypatch.setenv("METER_UPSTREAMS", '[{"name": "a", "base_url": "http://h"}]')
+    monkeypatch.setenv("METER_LEDGER__URL", f"postgresql://u:{PASSWORD}@h/db")
+
+    assert 0 == cli.main(["config", "show"])
+    shown = capfd.readouterr().out
+    assert "postgresql://***@h/db" in shown
+    assert PASSWORD not in shown
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -622,7 +634,7 @@ def test_wrong_variables(
         ["key", f"--key={PASSWORD}"],
         ["serve", "--upstream", f"http://u:{PASSWORD}@h/v1"],
         ["serve", "--upstream", f"u:{PASSWORD}@h/v1"],
-        ["serve", "--upstream", "http://h", "--ledger", f"postgresql://u:{PASSWORD}@h/db"],
+        ["serve", "--upstream", "http://h", "--port", "99999", "--ledger", f"postgresql://u:{PASSWORD}@h/db"],
         ["serve", "--upstream", "http://h", "--admin-token", PASSWORD],
     ],
 )
