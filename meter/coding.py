@@ -17,7 +17,7 @@ import zstandard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PIECE", "Decoder", "decoded", "decoder"]
+__all__ = ["PIECE", "Decoder", "decoded", "decoder", "is_coded"]
 
 PIECE = 64 * 1024
 
@@ -110,6 +110,11 @@ _DECODERS: dict[bytes, Callable[[], Decoder]] = {
     b"br": _Brotli,
     b"zstd": _Zstandard,
 }
+
+
+def is_coded(encoding: bytes | None) -> bool:
+    """Tell whether a Content-Encoding says that a body is anything but as it is."""
+    return encoding is not None and encoding.strip().lower() not in (b"", b"identity")
 
 
 def decoder(encoding: bytes | None) -> Decoder | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
 
-from meter.coding import decoded
+from meter.coding import decoded, is_coded
 from meter.headers import first, media_type
 from meter.passage import Passage, Refusal
 
@@ -111,7 +111,7 @@ class Intake:
         """Let the dialect read the request, giving way to other exchanges while it does."""
         assert passage.dialect is not None  # noqa: S101 - bodies are held for dialects only
         encoding = first(passage.fields, b"content-encoding")
-        coded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
+        coded = is_coded(encoding)
         text = decoded(body, encoding or b"", self._limits.inspect_bytes) if coded else body
         if text is None:
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from meter.coding import decoder
+from meter.coding import decoder, is_coded
 from meter.dialect import Facts, Marks
 from meter.errors import read_error
 from meter.exchange import Outcome, UsageSource
@@ -122,8 +122,7 @@ class Tap:
         untyped = self._client_streams and media_type in _UNTYPED
         events = success and (media_type == _EVENTS or untyped)
         self.stream = events or (success and media_type in _LINES)
-        coded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
-        if coded:
+        if is_coded(encoding):
             self._decoder = decoder(encoding)
             self._readable = self._decoder is not None
         if success and self._dialect is None:

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meter.coding import PIECE, decoded, decoder
+from meter.coding import PIECE, decoded, decoder, is_coded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,3 +134,12 @@ def test_bounds_its_memory(encoding: bytes, compress: Callable[[bytes], bytes]) 
 def test_takes_anything(data: bytes, encoding: bytes) -> None:
     """Whatever the bytes are, a body comes out of them or none does."""
     assert isinstance(decoded(data, encoding, 1 << 20), bytes | None)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [(None, False), (b"", False), (b" Identity ", False), (b"gzip", True), (b"compress", True)],
+)
+def test_tells_what_is_coded(encoding: bytes | None, expected: bool) -> None:
+    """No coding, an empty one and `identity` leave a body as it is; every other name does not."""
+    assert expected == is_coded(encoding)
