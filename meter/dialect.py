@@ -8,8 +8,10 @@ state of its own and never raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from meter.estimate import text_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,14 +26,18 @@ class Request:
 
     model: str | None = None
     stream: bool = False
-    """The client asked for a stream, by exactly `true`."""
+    """The client asked for a stream."""
     asking: bytes | None = None
     """The body with usage asked for; None where the client has asked, or where asking is out of place."""
+    prompt_tokens: float | None = None
+    """An estimate of the tokens that its prompt has; None where nothing can be said of it."""
+    characters: int | None = None
+    """Characters that are to be spoken; None where nothing is."""
 
     @property
     def unasked(self) -> Request:
         """The same without the body that asks, which is as long as the client's."""
-        return self if self.asking is None else Request(model=self.model, stream=self.stream)
+        return self if self.asking is None else replace(self, asking=None)
 
 
 class Marks:
@@ -62,21 +68,42 @@ class Facts:
     finish_reasons: dict[int, str] = field(default_factory=dict)
     """By index of the choice, in the order in which they came."""
     usage: dict[str, int] | None = None
+    units: dict[str, float] = field(default_factory=dict)
+    """What is charged for and is not a token, by `meter.exchange.UNITS`."""
     provider_cost_usd: Decimal | None = None
     final_usage: bool = False
     """The usage is the last word: with or after a finish reason, in its own event, or in a whole answer."""
     terminated: bool = False
     """The stream's terminator was seen."""
+    pending: bool = False
+    """The answer is still being made in the background; what it uses will be told to whoever asks for it."""
     error: str | None = None
     """An error inside the answer: its published code or type, or "" where it names none."""
+    said: float | None = None
+    """An estimate of the tokens of content that was seen; None where no answer was."""
+
+    def say(self, text: Any) -> None:
+        """Take note of a piece of content; what is no text, such as audio, is not estimated."""
+        if isinstance(text, str):
+            self.said = (self.said or 0.0) + text_tokens(text)
 
 
 class Dialect(Protocol):
-    """One API format."""
+    """One API format, of one kind of call."""
 
     @property
     def operation(self) -> str:
         """What metrics call this kind of call."""
+        ...
+
+    @property
+    def consumes(self) -> bool:
+        """Whether an answer should tell what it used; where not, one that tells nothing lacks nothing."""
+        ...
+
+    @property
+    def streams_array(self) -> bool:
+        """Whether an answer of JSON is a stream: one array, element by element."""
         ...
 
     @property

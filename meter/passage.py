@@ -66,7 +66,11 @@ class Passage:
     dialect: Dialect | None = None
     key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    path_model: str | None = None
+    """What the path names as the model, or the deployment."""
     request: Request = field(default_factory=Request)
+    estimates: bool = True
+    """What nobody told may be estimated."""
     tap: Tap | None = None
     """What watches the upstream's answer; None until there is one."""
     cause: Outcome | None = None
@@ -97,16 +101,23 @@ class Passage:
     upstream_request_id: str | None = None
     rate_limits: tuple[RateLimit, ...] = ()
 
+    @property
+    def model(self) -> str | None:
+        """The model that is asked for: by the body, else by the path."""
+        return self.request.model or self.path_model
+
     def broke(self, cause: Outcome) -> None:
         """Note what broke the exchange off, unless something has before."""
         self.cause = self.cause or cause
 
     def record(self, now: float) -> Exchange:
         """Return the frozen record of the exchange, which has ended `now`."""
-        tap = self.tap or Tap(self.dialect)  # one that saw nothing says what is known without an answer
+        # A tap that saw nothing says what is known without an answer.
+        tap = self.tap or Tap(self.dialect, request=self.request, estimate=self.estimates)
         facts = tap.facts
         outcome = tap.outcome(self.cause)
         told = self.refusal.code if self.refusal is not None else facts.error
+        counted = tap.counted(outcome, sent=self.attempts > 0)
         began = self.began
         return Exchange(
             id=self.id,
@@ -126,17 +137,18 @@ class Passage:
             attempts=self.attempts,
             usage_asked=self.asked or self.refused,
             usage_refused=self.refused,
-            request_model=self.request.model,
+            request_model=self.model,
             response_model=facts.response_model,
-            model=self.request.model,
+            model=self.model,
             service_tier=facts.service_tier,
             finish_reasons=tuple(facts.finish_reasons.values()),
             response_id=facts.response_id,
             upstream_request_id=self.upstream_request_id,
             rate_limits=self.rate_limits,
-            usage=facts.usage,
+            usage=counted.usage,
+            units=counted.units,
             provider_cost_usd=facts.provider_cost_usd,
-            usage_source=tap.usage_source(outcome, sent=self.attempts > 0),
+            usage_source=counted.source,
             duration_s=now - began,
             ttft_s=_since(began, tap.first_content),
             last_content_s=_since(began, tap.last_content),

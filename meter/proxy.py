@@ -168,6 +168,7 @@ class Proxy:
             path=path[:_LOGGED_PATH] if path.startswith("/") else "",
             fields=list(request.raw_headers),
             peer=request.remote or "unknown",
+            estimates=self._settings.usage.estimate,
         )
         self._live[passage.id] = passage
         return passage
@@ -187,6 +188,8 @@ class Proxy:
             passage.provider = self._upstreams[found.upstream].provider
             passage.dialect = dialects.find(passage.method, path)
             passage.operation = dialects.operation(passage.method, path, passage.dialect)
+            if passage.dialect is not None:
+                passage.path_model = dialects.model_in(path)
         self._state.enter(passage.upstream, passage.operation)
         passage.entered = True
         if self._state.draining:
@@ -284,9 +287,10 @@ class Proxy:
         self._intake.let_go(passage)
         tap = passage.tap = Tap(
             passage.dialect,
+            request=passage.request,
             asked=passage.asked,
-            client_streams=passage.request.stream,
             event_bytes=self._settings.limits.event_bytes,
+            estimate=passage.estimates,
         )
         tap.answer(answer.status, media_type(answer.fields), first(answer.fields, b"content-encoding"))
         passage.rate_limits = read_rate_limits(answer.fields, time.time())

@@ -38,13 +38,17 @@ _EVENT, _OVERSIZED, _REST = Kind
 
 
 class Part:
-    """Bytes of the stream as they came (`raw`), and what `kind` of part they are."""
+    """Bytes of the stream as they came (`raw`), and what `kind` of part they are.
 
-    __slots__ = ("_skip", "kind", "raw")
+    `ends` is false for all but the last part of an oversized event.
+    """
 
-    def __init__(self, raw: bytes, kind: Kind, skip: int = 0) -> None:
+    __slots__ = ("_skip", "ends", "kind", "raw")
+
+    def __init__(self, raw: bytes, kind: Kind, skip: int = 0, *, ends: bool = True) -> None:
         self.raw = raw
         self.kind = kind
+        self.ends = ends
         self._skip = skip  # bytes before the first line: the byte order mark of the stream
 
     def __repr__(self) -> str:
@@ -178,10 +182,10 @@ class Splitter:
     def _hold(self, rest: bytes, parts: list[Part]) -> None:
         self._last = rest[-1]
         if self._passing:
-            parts.append(Part(rest, _OVERSIZED))
+            parts.append(Part(rest, _OVERSIZED, ends=False))
             return
         self._held += rest
         if len(self._held) > self._limit:
-            parts.append(Part(bytes(self._held), _OVERSIZED))
+            parts.append(Part(bytes(self._held), _OVERSIZED, ends=False))
             self._held.clear()
             self._passing = True

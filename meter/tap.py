@@ -9,29 +9,35 @@ edited or dropped, and at any end what is held goes out first, unless it is the 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
 
+from meter.abridge import SHORT_TEXT, Abridger, abridged
 from meter.coding import decoder, is_coded
-from meter.dialect import Facts, Marks
+from meter.dialect import Facts, Marks, Request
 from meter.errors import read_error
-from meter.exchange import Outcome, UsageSource
+from meter.exchange import INPUT_KINDS, OUTPUT_KINDS, Outcome, UsageSource
+from meter.jsonstream import Elements, Lines
 from meter.members import append, cut_null, member_bytes, members
-from meter.sse import Kind, Splitter
+from meter.sse import Kind, Part, Splitter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from meter.coding import Decoder
     from meter.dialect import Dialect
-    from meter.sse import Part
 
-__all__ = ["Tap"]
+__all__ = ["Counted", "Tap"]
 
 _EVENTS = b"text/event-stream"
 _LINES = frozenset(
     (b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonl")
 )
-"""Media types of answers that stream as lines of JSON; no dialect reads them yet."""
+"""Media types of answers that stream as lines of JSON."""
+
+_JSON = b"application/json"
+_OPAQUE = (b"audio/", b"image/", b"video/")
+"""Beginnings of media types that hold no text to be read."""
 
 _UNTYPED = frozenset((b"", b"text/plain", b"application/octet-stream"))
 """Media types under which a server may stream to a client that asked for it."""
@@ -39,11 +45,10 @@ _UNTYPED = frozenset((b"", b"text/plain", b"application/octet-stream"))
 _PAGE = b"text/html"
 
 _SUCCESS = range(200, 300)
+_SWITCHED = 101
+"""Status under which the messages of a WebSocket come."""
 _CLIENT_ERRORS = range(400, 500)
 _FIRST_SERVER_ERROR = 500
-
-_ERROR_BYTES = 64 * 1024
-"""Of an error body, as much is read."""
 
 _BOMB_BYTES = 8 << 20
 _BOMB_RATIO = 100
@@ -60,12 +65,24 @@ _USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 _USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 
 
+_BROKEN_OFF = frozenset((Outcome.CLIENT_CLOSED, Outcome.TRUNCATED, Outcome.TIMEOUT))
+_UNTOLD = frozenset((Outcome.UNREACHABLE, Outcome.REJECTED))
+
+
+class Counted(NamedTuple):
+    """What an exchange used, and how sure that is."""
+
+    source: UsageSource
+    usage: Mapping[str, int] | None = None
+    units: Mapping[str, float] = {}
+
+
 class Tap:
     """Watches one answer.
 
-    `dialect` is None where no dialect is spoken: then only outcome and times are learned. `asked` says that
-    Meter asked for usage where the client had not, `client_streams` that the client asked for a stream.
-    `event_bytes` bounds an event that is held, `answer_bytes` an answer that is read.
+    `dialect` is None where no dialect is spoken: then only outcome and times are learned. `request` is what
+    it read in the client's request, `asked` says that Meter asked for usage where the client had not,
+    `event_bytes` bounds an event that is held, `estimate` says that what nobody told may be estimated.
 
     Every `now` is in seconds on one clock; so are `first_content` and `last_content`, while `stall` is the
     longest pause between two events with content, in seconds.
@@ -75,10 +92,10 @@ class Tap:
         self,
         dialect: Dialect | None,
         *,
+        request: Request | None = None,
         asked: bool = False,
-        client_streams: bool = False,
         event_bytes: int = 1 << 20,
-        answer_bytes: int = 8 << 20,
+        estimate: bool = True,
     ) -> None:
         self.facts = Facts()
         self.stream = False
@@ -92,17 +109,19 @@ class Tap:
         """Times that a reader raised, which is a bug."""
 
         self._dialect = dialect
+        self._request = request or Request()
         self._asked = asked
-        self._client_streams = client_streams
         self._event_bytes = event_bytes
-        self._answer_bytes = answer_bytes
-        self._splitter: Splitter | None = None
+        self._estimate = estimate
+        self._splitter: Splitter | Lines | Elements | None = None
         self._decoder: Decoder | None = None
         self._readable = True
         self._received = 0
         self._inflated = 0
         self._body = bytearray()
-        self._cut = False
+        """Of a whole answer: all of it, or, where it is long, its end."""
+        self._abridger: Abridger | None = None
+        """Of a whole answer that is long, or of an event that is longer than is held: what is kept of it."""
         self._kept = b""
         """An event with a finish reason, held until the next tells whether something goes back onto it."""
         self._dropping = False
@@ -119,21 +138,31 @@ class Tap:
         """
         self.status = status
         success = status in _SUCCESS
-        untyped = self._client_streams and media_type in _UNTYPED
-        events = success and (media_type == _EVENTS or untyped)
-        self.stream = events or (success and media_type in _LINES)
+        splitter = self._splitter_of(media_type) if success else None
+        self.stream = splitter is not None
         if is_coded(encoding):
             self._decoder = decoder(encoding)
             self._readable = self._decoder is not None
-        if success and self._dialect is None:
+        if success and (self._dialect is None or media_type.startswith(_OPAQUE)):
             self._readable = False  # nobody could read it
         elif success and media_type == _PAGE:
             self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
-        self.hiding = self._asked and events and self._readable
-        if events:
-            self._splitter = Splitter(self._event_bytes)
-        elif not success:
-            self._answer_bytes = _ERROR_BYTES
+        self._splitter = splitter
+        self.hiding = self._asked and isinstance(splitter, Splitter) and self._readable
+
+    def switch(self) -> None:
+        """Take note that what follows are the messages of a WebSocket, each read with `message`."""
+        self.status, self.stream = _SWITCHED, True
+
+    def _splitter_of(self, media_type: bytes) -> Splitter | Lines | Elements | None:
+        """Return what splits a stream of this type; None where it is no stream."""
+        if media_type == _EVENTS:
+            return Splitter(self._event_bytes)
+        if media_type in _LINES:
+            return Lines(self._event_bytes)
+        if media_type == _JSON and self._dialect is not None and self._dialect.streams_array:
+            return Elements(self._event_bytes)
+        return Splitter(self._event_bytes) if self._request.stream and media_type in _UNTYPED else None
 
     @property
     def decodes(self) -> bool:
@@ -150,12 +179,16 @@ class Tap:
 
     def edit(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that came at `now`: it without what asking caused."""
-        assert self._splitter is not None  # noqa: S101 - `answer` made it, for only a stream is edited
+        assert isinstance(self._splitter, Splitter)  # noqa: S101 - only events are edited
         out: list[bytes] = []
         for plain in self._plain(piece):
             for part in self._splitter.feed(plain):
                 self._edit(part, now, out)
         return b"".join(out)
+
+    def message(self, data: bytes, now: float) -> None:
+        """Read a message of a WebSocket, which came at `now`."""
+        self._take(b"", data, now)
 
     @property
     def damaged(self) -> bool:
@@ -187,6 +220,8 @@ class Tap:
                     self._edit_last(part, now, out)
                 else:
                     self._see(part, now)
+            if self._abridger is not None:
+                self._see_abridged(Part(b"", Kind.OVERSIZED), now)
         elif self._body and self._readable:
             self._read_body()
         out.append(self.release())
@@ -214,7 +249,7 @@ class Tap:
         return self._end_of_success(cause)
 
     def _end_of_success(self, cause: Outcome | None) -> Outcome:
-        if self._splitter is None or self._dialect is None:
+        if not self.stream or self._dialect is None:
             return cause or Outcome.OK
         if self.complete:
             return Outcome.OK
@@ -222,16 +257,39 @@ class Tap:
         # Of what could not be read, nobody knows that its end was missing.
         return cause or (Outcome.OK if ended or not self._readable else Outcome.TRUNCATED)
 
-    def usage_source(self, outcome: Outcome, *, sent: bool) -> UsageSource:
-        """Return how sure the usage is; `sent` says that the upstream had the request."""
-        if self._dialect is None or not sent or (self.status is not None and self.status not in _SUCCESS):
-            return UsageSource.NONE
-        if outcome in (Outcome.UNREACHABLE, Outcome.REJECTED):
-            return UsageSource.NONE
-        if self.facts.usage is None:
-            return UsageSource.MISSING
-        ended = outcome is Outcome.OK or self.facts.final_usage
-        return UsageSource.REPORTED if ended else UsageSource.ESTIMATED
+    def counted(self, outcome: Outcome, *, sent: bool) -> Counted:
+        """Return what was used, and how sure that is; `sent` says that the upstream had the request."""
+        dialect, facts = self._dialect, self.facts
+        answered = self.status is None or self.status in _SUCCESS or self.status == _SWITCHED
+        if dialect is None or not (sent and answered) or outcome in _UNTOLD:
+            return Counted(UsageSource.NONE)
+        told = facts.usage is not None or bool(facts.units)
+        if told and (outcome is Outcome.OK or facts.final_usage):
+            return Counted(UsageSource.REPORTED, facts.usage, facts.units)
+        if not (told or dialect.consumes):
+            return Counted(UsageSource.NONE)
+        seen = told or outcome in _BROKEN_OFF or facts.said is not None
+        if seen and self._estimate and not facts.pending:
+            usage, units = self._estimated()
+            if usage or units:
+                return Counted(UsageSource.ESTIMATED, usage, units)
+        # A running total is not the last word, but it is the upstream's.
+        return (
+            Counted(UsageSource.ESTIMATED, facts.usage, facts.units) if told else Counted(UsageSource.MISSING)
+        )
+
+    def _estimated(self) -> tuple[dict[str, int] | None, dict[str, float]]:
+        """Return what was used as far as it was told or seen; nothing where that is half of it at most."""
+        usage, units = dict(self.facts.usage or {}), dict(self.facts.units)
+        prompt, said = self._request.prompt_tokens, ceil(self.facts.said or 0)
+        if prompt is not None and not any(kind in usage for kind in INPUT_KINDS):
+            usage["input"] = ceil(prompt)
+        if (unseen := said - sum(usage.get(kind, 0) for kind in OUTPUT_KINDS)) > 0:
+            usage["output"] = usage.get("output", 0) + unseen
+        if self._request.characters is not None and not usage:
+            units.setdefault("characters", self._request.characters)
+        # Output without the input that led to it would be priced as if it were all.
+        return usage if any(kind in usage for kind in INPUT_KINDS) else None, units
 
     # Inside.
 
@@ -257,38 +315,64 @@ class Tap:
                 self._see(part, now)
             return
         self._body += piece
-        if len(self._body) > self._answer_bytes:
+        if self._abridger is not None:
+            self._abridger.feed(piece)
+        elif len(self._body) > SHORT_TEXT:
+            self._abridger = Abridger()
+            self._abridger.feed(bytes(self._body))
+        if self._abridger is not None:
             del self._body[:-_TAIL]
-            self._cut = True
 
     def _read_body(self) -> None:
         body = bytes(self._body)
+        if self._abridger is not None:
+            body = self._abridger.text or _usage_object(body)
         if self.status is not None and self.status not in _SUCCESS:
             self.facts.error = read_error(body)
         else:
             assert self._dialect is not None  # noqa: S101 - without one no success is read
             try:
-                self._dialect.read_answer(_usage_object(body) if self._cut else body, self.facts)
-            except Exception:  # noqa: BLE001 - as in `_see`
+                self._dialect.read_answer(body, self.facts)
+            except Exception:  # noqa: BLE001 - as in `_take`
                 self.failures += 1
 
     def _see(self, part: Part, now: float) -> int:
-        assert self._dialect is not None  # noqa: S101 - without one no stream is read
-        if part.kind is Kind.OVERSIZED:  # too long to read, and only content ever is
-            self._time(now)
+        if part.kind is Kind.OVERSIZED:
+            self._see_abridged(part, now)
+            return 0
         data = part.data
         if data is None:
             return 0
+        return self._take(part.name, data, now)
+
+    def _take(self, name: bytes, data: bytes, now: float) -> int:
+        """Let the dialect read an event; return its marks."""
+        assert self._dialect is not None  # noqa: S101 - without one no stream is read
+        long = len(data) > SHORT_TEXT
+        if long:
+            data = abridged(data) or b""
         try:
-            marks = self._dialect.read_event(part.name, data, self.facts)
+            marks = self._dialect.read_event(name, data, self.facts)
         except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted
             self.failures += 1
             return 0
-        if marks & Marks.CONTENT:
+        if marks & Marks.CONTENT or long:  # only content ever is as long
             self._time(now)
             if marks & Marks.REASONING:
                 self.reasoning_streamed = True
         return marks
+
+    def _see_abridged(self, part: Part, now: float) -> None:
+        """Take in a stretch of an event that is longer than is held; read what is left of it at its end."""
+        if self._abridger is None:
+            self._time(now)
+            self._abridger = Abridger()
+        self._abridger.feed(part.raw)
+        if part.ends:
+            text, self._abridger = self._abridger.text, None
+            whole = type(part)(text or b"", Kind.EVENT)
+            if whole.data:
+                self._take(whole.name, whole.data, now)
 
     def _time(self, now: float) -> None:
         if self.last_content is None:
@@ -376,9 +460,9 @@ def _before_usage(half: bytes) -> bytes:
 
 
 def _usage_object(tail: bytes) -> bytes:
-    """Return the last usage object of an answer whose beginning was not kept, as an answer of its own.
+    """Return the last usage object of an answer that is nearly all shape, as an answer of its own.
 
     Inside a JSON text a quote is escaped, so that `"usage":` is always a member's name.
     """
-    at = tail.rfind(b'"usage"')
+    at = max(tail.rfind(b'"usage"'), tail.rfind(b'"usageMetadata"'))
     return b"{" + tail[at:] if at >= 0 else b""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meter.dialect import Request
 from meter.dialects.chat import ChatCompletions
 from meter.exchange import Outcome, UsageSource
 from meter.tap import Tap
@@ -63,7 +64,7 @@ def ended(*pieces: bytes, **options: Any) -> Tap:
 
 def edited(pieces: Iterable[bytes], **options: Any) -> bytes:
     """Return what goes out of a stream while Meter hides."""
-    made = tap(asked=True, client_streams=True, **options)
+    made = tap(asked=True, request=Request(stream=True), **options)
     assert made.hiding
     out = [made.edit(piece, 0.0) for piece in pieces]
     return b"".join([*out, made.end(0.0)])
@@ -91,7 +92,7 @@ class TestHeads:
     )
     def test_knows_a_stream(self, status: int, media: bytes, client_streams: bool, stream: bool) -> None:
         """The answer's type says whether it streams; the request, only where there is none."""
-        made = tap(status=status, media=media, client_streams=client_streams, asked=client_streams)
+        made = tap(status=status, media=media, request=Request(stream=client_streams), asked=client_streams)
 
         assert stream == made.stream
         assert (stream and client_streams) == made.hiding
@@ -250,7 +251,7 @@ class TestUsageSources:
         """A final usage is reported, a running total that was cut off is estimated, none is missing."""
         made = ended(*pieces)
 
-        assert source == made.usage_source(made.outcome(cause), sent=True)
+        assert source == made.counted(made.outcome(cause), sent=True).source
 
     @pytest.mark.parametrize(
         ("status", "body", "source"),
@@ -267,14 +268,14 @@ class TestUsageSources:
         """A success should tell its usage; anything else has nothing to count."""
         made = ended(body, status=status, media=JSON)
 
-        assert source == made.usage_source(made.outcome(None), sent=True)
+        assert source == made.counted(made.outcome(None), sent=True).source
 
     @pytest.mark.parametrize("outcome", [Outcome.UNREACHABLE, Outcome.REJECTED])
     def test_has_nothing_to_count(self, outcome: Outcome) -> None:
         """What never reached an upstream, or speaks no dialect, has nothing to count."""
-        assert UsageSource.NONE == Tap(CHAT).usage_source(outcome, sent=True)
-        assert UsageSource.NONE == Tap(CHAT).usage_source(Outcome.CLIENT_CLOSED, sent=False)
-        assert UsageSource.NONE == ended(b"{}", dialect=None).usage_source(Outcome.OK, sent=True)
+        assert UsageSource.NONE == Tap(CHAT).counted(outcome, sent=True).source
+        assert UsageSource.NONE == Tap(CHAT).counted(Outcome.CLIENT_CLOSED, sent=False).source
+        assert UsageSource.NONE == ended(b"{}", dialect=None).counted(Outcome.OK, sent=True).source
 
 
 class TestHiding:
@@ -420,14 +421,14 @@ class TestReading:
         body = json.dumps({"choices": [{"message": {"content": "x" * 200_000}}], "usage": COUNTS}).encode()
         pieces = [body[i : i + 10_000] for i in range(0, len(body), 10_000)]
 
-        made = ended(*pieces, media=JSON, answer_bytes=100_000)
+        made = ended(*pieces, media=JSON)
 
         assert {"input": 9, "output": 2} == made.facts.usage
-        assert UsageSource.REPORTED == made.usage_source(made.outcome(None), sent=True)
+        assert UsageSource.REPORTED == made.counted(made.outcome(None), sent=True).source
 
     def test_finds_no_usage_in_a_long_answer_without(self) -> None:
         """Where the end of a long answer tells no usage, it is missing."""
-        made = ended(b'{"x":"' + b"usage" * 50_000 + b'"}', media=JSON, answer_bytes=1000)
+        made = ended(b'{"x":"' + b"usage" * 50_000 + b'"}', media=JSON)
 
         assert made.facts.usage is None
 
@@ -519,7 +520,9 @@ def test_watches_anything(
     data: bytes, places: list[int], media: bytes, encoding: bytes | None, status: int
 ) -> None:
     """Whatever an answer's bytes are, watching them raises nothing."""
-    made = tap(*cut(data, places), status=status, media=media, encoding=encoding, client_streams=True)
+    made = tap(
+        *cut(data, places), status=status, media=media, encoding=encoding, request=Request(stream=True)
+    )
 
     assert b"" == made.end(0.0)
     assert 0 == made.failures

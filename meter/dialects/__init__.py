@@ -1,31 +1,37 @@
 """The table of dialects, and of the paths that are known without one.
 
-To add an API format, add its file here and its row to `DIALECTS`.
+To add an API format, add its file here and its rows to the table.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from meter.dialects.chat import ChatCompletions
+from meter.dialects.chat import ChatCompletions, Completions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from meter.dialect import Dialect
 
-__all__ = ["DIALECTS", "QUIET", "find", "operation"]
+__all__ = ["DIALECTS", "QUIET", "VERBS", "find", "model_in", "operation"]
 
 DIALECTS: Mapping[tuple[str, ...], Dialect] = {
     ("chat", "completions"): ChatCompletions(),
+    ("completions",): Completions(),
 }
-"""By the last segments of the path that a POST goes to."""
+"""By the last segments of the path that a POST goes to; the longer ones first."""
+
+VERBS: Mapping[str, Dialect] = {}
+"""By what follows a colon in the last segment of the path that a POST goes to: Gemini's way."""
 
 QUIET = {"models": "models", "files": "files", "batches": "batches"}
 """Operations that use no tokens, by the path's segment that names them."""
 
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
+_NAMED = re.compile(r"/(?:deployments|models)/([^/:]+)(?=[/:])")
 
 
 def find(method: str, path: str) -> Dialect | None:
@@ -33,7 +39,16 @@ def find(method: str, path: str) -> Dialect | None:
     if method != "POST":
         return None
     segments = tuple(path.rstrip("/").split("/"))
-    return next((d for tail, d in DIALECTS.items() if segments[-len(tail) :] == tail), None)
+    _, colon, verb = segments[-1].rpartition(":")
+    if colon:
+        return VERBS.get(verb)
+    return DIALECTS.get(segments[-2:]) or DIALECTS.get(segments[-1:])
+
+
+def model_in(path: str) -> str | None:
+    """Return the model or deployment that a path names, and something below it; None where it names none."""
+    named = _NAMED.search(path)
+    return unquote(named[1]) if named else None
 
 
 def operation(method: str, path: str, dialect: Dialect | None) -> str:

@@ -1,45 +1,29 @@
 """Chat completions: POST .../chat/completions, streamed and not.
 
-Requests are read for three members and never re-serialised; asking for usage is a splice into the client's
-own bytes. Answers are decoded with every member as `Any`: a wrong type in one of them must not cost us the
-others.
+Vendors have added to the shape for years, each in their own way; what they are known to do is read here.
 """
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
+from meter import inquiry
+from meter.asking import ask
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
-from meter.members import Member, append, scan
+from meter.lenient import LONGEST_NAME, Shape, money, name
 from meter.usage import from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from decimal import Decimal
 
-__all__ = ["ChatCompletions"]
+__all__ = ["ChatCompletions", "Completions"]
 
 _DONE = b"[DONE]"
-_ASKED = b'"include_usage":true'
-_ASKING = b'"stream_options":{' + _ASKED + b"}"
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-_LONGEST_NAME = 1024
-"""Characters of a model name or an id that are kept."""
-_LONGEST_NUMBER = 40
-"""Digits; Python refuses to convert those of thousands."""
-_DEAREST_USD = 10**6
-"""An upstream's word on the cost of one exchange is not taken beyond this."""
-
-
-class _Request(msgspec.Struct):
-    model: Any = None
-    stream: Any = None
-    stream_options: Any = UNSET
 
 
 class _Answer(msgspec.Struct):
@@ -56,8 +40,7 @@ class _Answer(msgspec.Struct):
     base_resp: Any = None
 
 
-_request = msgspec.json.Decoder(_Request)
-_answer = msgspec.json.Decoder(_Answer)
+_answer = Shape(_Answer)
 
 _SAYS = {
     "content": Marks.CONTENT,
@@ -77,21 +60,26 @@ class ChatCompletions:
     """The dialect of chat completions."""
 
     operation = "chat"
+    consumes = True
+    streams_array = False
     returned = ("timings",)  # llama.cpp puts them on its last event, which asking makes the usage event
 
+    prompt: tuple[str, ...] = ("messages", "tools", "functions", "response_format")
+
     def read_request(self, body: bytes) -> Generator[None, None, Request]:
-        """Read a request's body; one that strict parsers refuse is scanned, in slices."""
-        try:
-            told = _request.decode(body)
-        except _UNREADABLE:
-            return (yield from _scanned(body))
-        stream = told.stream is True
-        asking = (yield from _ask(body, told.stream_options)) if stream else None
-        return Request(model=_name(told.model), stream=stream, asking=asking)
+        """Read a request's body, and ask for usage where a stream is asked for without."""
+        told = yield from inquiry.read(body)
+        options = told.members.get("stream_options")
+        return Request(
+            model=told.model,
+            stream=told.streams,
+            asking=(yield from ask(body, options)) if told.streams else None,
+            prompt_tokens=told.tokens(*self.prompt),
+        )
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _decode(body)
+        told = _answer(body)
         if told is None:
             facts.error = read_error(body) or facts.error
             return
@@ -104,7 +92,7 @@ class ChatCompletions:
             facts.terminated = True
             return 0
         failed = name == b"error"
-        told = _decode(data)
+        told = _answer(data)
         if told is None:
             error = read_error(data)
             facts.error = error or facts.error or ("" if failed or error is not None else None)
@@ -119,106 +107,11 @@ class ChatCompletions:
         return marks
 
 
-def _name(value: Any) -> str | None:
-    return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
-
-
-# Requests.
-
-
-def _scanned(body: bytes) -> Generator[None, None, Request]:
-    """Read a request by what stands where; one that is no JSON object says nothing."""
-    found = yield from scan(body)
-    if found is None:
-        return Request()
-    stream, model = _last(found, "stream"), _last(found, "model")
-    streams = stream is not None and _value(body, stream) == b"true"
-    asking = (yield from _spliced(body, found)) if streams else None
-    return Request(model=_scanned_name(body, model), stream=streams, asking=asking)
-
-
-def _last(found: list[Member], name: str) -> Member | None:
-    """Return the member of a name; of duplicates the last is the one read and edited."""
-    return next((member for member in reversed(found) if member.name == name), None)
-
-
-def _value(text: bytes, member: Member) -> bytes:
-    return text[member.value : member.end]
-
-
-def _scanned_name(body: bytes, member: Member | None) -> str | None:
-    try:
-        return _name(msgspec.json.decode(_value(body, member))) if member is not None else None
-    except _UNREADABLE:
-        return None
-
-
-def _ask(body: bytes, options: Any) -> Generator[None, None, bytes | None]:
-    """Return a valid `body` with usage asked for; None where that has been done or is out of place."""
-    if options is UNSET:
-        return append(body, _ASKING)
-    if isinstance(options, dict) and options.get("include_usage") is True:
-        return None  # most who ask do: there is no need to know where it stands
-    found = yield from scan(body)
-    return None if found is None else (yield from _spliced(body, found))
-
-
-def _spliced(body: bytes, found: list[Member]) -> Generator[None, None, bytes | None]:
-    """Put `include_usage` into the body's bytes; everything else stays as it came."""
-    options = _last(found, "stream_options")
-    if options is None:
-        return append(body, _ASKING)
-    value = _value(body, options)
-    edited = b"{" + _ASKED + b"}" if value == b"null" else (yield from _switched_on(value))
-    return None if edited is None else body[: options.value] + edited + body[options.end :]
-
-
-def _switched_on(options: bytes) -> Generator[None, None, bytes | None]:
-    """Return a `stream_options` object's bytes with `include_usage` true.
-
-    None where it is no object, or says anything but no: what is not a bool is the upstream's to judge.
-    """
-    found = yield from scan(options)
-    if found is None:
-        return None
-    last = _last(found, "include_usage")
-    if last is None:
-        return append(options, _ASKED)
-    if _value(options, last) not in (b"false", b"null"):
-        return None
-    return options[: last.value] + b"true" + options[last.end :]
-
-
-# Answers.
-
-
-def _decode(data: bytes) -> _Answer | None:
-    """Decode an event or an answer; None where it is no JSON object."""
-    try:
-        return _answer.decode(data)
-    except _UNREADABLE:
-        pass
-    try:  # models write half of a surrogate pair, servers write NaN and byte order marks
-        told = _lenient.decode(data.decode("utf-8-sig", "replace").strip())
-    except _UNREADABLE:
-        return None
-    if not isinstance(told, dict):
-        return None
-    return _Answer(**{name: told[name] for name in _Answer.__struct_fields__ if name in told})
-
-
-def _whole_number(digits: str) -> int | None:
-    return int(digits) if len(digits) <= _LONGEST_NUMBER else None
-
-
-_lenient = json.JSONDecoder(parse_int=_whole_number, strict=False)
-
-
 def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
     """Take what one object says into `facts`; return its `Marks`."""
-    facts.response_id = facts.response_id or _name(told.id)
-    facts.response_model = _name(told.model) or facts.response_model
-    facts.service_tier = _name(told.service_tier) or facts.service_tier
+    facts.response_id = facts.response_id or name(told.id)
+    facts.response_model = name(told.model) or facts.response_model
+    facts.service_tier = name(told.service_tier) or facts.service_tier
     choices = told.choices if isinstance(told.choices, list) else []
     usages = [told.usage]
     if isinstance(told.x_groq, dict):
@@ -244,17 +137,30 @@ def _read_choice(place: int, choice: dict[str, Any], facts: Facts) -> int:
     if isinstance(reason, str) and reason:
         marks = Marks.FINISH
         index = choice.get("index")
-        facts.finish_reasons[index if isinstance(index, int) else place] = reason[:_LONGEST_NAME]
+        facts.finish_reasons[index if isinstance(index, int) else place] = reason[:LONGEST_NAME]
         if reason == "error":
             facts.error = error_of({"error": choice.get("error")}) or facts.error or ""
     part = choice.get("delta") or choice.get("message")
     if isinstance(part, dict):
-        for name, value in part.items():
-            if value:
-                marks |= _SAYS.get(name, 0)
-    elif choice.get("text"):  # servers that answer chat in the older shape
+        for member, value in part.items():
+            if value and member in _SAYS:
+                marks |= _SAYS[member]
+                _say(value, facts)
+    elif text := choice.get("text"):  # the older shape
         marks |= Marks.CONTENT
+        facts.say(text)
     return marks
+
+
+def _say(value: Any, facts: Facts) -> None:
+    """Take note of content for an estimate: a text, or the calls of tools and functions."""
+    if isinstance(value, str):
+        facts.say(value)
+        return
+    for call in value if isinstance(value, list) else (value,):
+        told = call.get("function", call) if isinstance(call, dict) else {}
+        for member in ("name", "arguments", "text", "transcript") if isinstance(told, dict) else ():
+            facts.say(told.get(member))
 
 
 def _minimax_failed(status: Any) -> bool:
@@ -274,9 +180,12 @@ def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
 
 
 def _cost(value: Any) -> Decimal | None:
-    """Return what an upstream says it cost, in USD; None where it says nothing that can be money."""
-    if isinstance(value, dict):  # Perplexity
-        value = value.get("total_cost")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return Decimal(repr(value)) if 0 <= value <= _DEAREST_USD else None
+    """Return what an upstream says it cost, in USD."""
+    return money(value.get("total_cost") if isinstance(value, dict) else value)  # Perplexity
+
+
+class Completions(ChatCompletions):
+    """The dialect of the older text completions, which answer in the same shape."""
+
+    operation = "text_completion"
+    prompt = ("prompt", "suffix")

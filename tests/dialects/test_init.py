@@ -32,7 +32,9 @@ CHAT = ChatCompletions.operation
         ("HEAD", "/v1/chat/completions", "other"),
         ("OPTIONS", "/v1/chat/completions", "other"),
         ("POST", "/v1/Chat/Completions", "other"),
-        ("POST", "/v1/xchat/completions", "other"),
+        ("POST", "/v1/completions", "text_completion"),
+        ("POST", "/v1/xchat/completions", "text_completion"),
+        ("POST", "/v1/xcompletions", "other"),
         ("POST", "/v1/chat%2Fcompletions", "other"),
         ("GET", "/v1/models", "models"),
         ("GET", "/models", "models"),
@@ -55,11 +57,11 @@ CHAT = ChatCompletions.operation
     ],
 )
 def test_names_operations(method: str, path: str, operation: str) -> None:
-    """A method and a path make one operation, and only chat's has a dialect."""
+    """A method and a path make one operation, and what is not quiet has a dialect."""
     dialect = dialects.find(method, path)
 
     assert operation == dialects.operation(method, path, dialect)
-    assert (operation == CHAT) == (dialect is not None)
+    assert (operation in {"other", *dialects.QUIET.values()}) == (dialect is None)
 
 
 @pytest.mark.parametrize("dialect", dialects.DIALECTS.values())

@@ -1,0 +1,135 @@
+"""Splits streams of JSON that are no server-sent events: lines of it, or the elements of one long array.
+
+Think of the same ruler as for events, laid along another tape: what lies between two marks is one `Part`,
+whose data are one JSON text. Nobody edits these streams, so bytes between the texts are of no interest and
+are left out. What is longer than the limit passes in stretches.
+"""
+
+from __future__ import annotations
+
+import re
+
+from meter.sse import Kind, Part
+
+__all__ = ["Elements", "Lines", "Text"]
+
+
+class Text(Part):
+    """One JSON text of a stream."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> bytes | None:
+        """The text itself; None where it is a stretch of one that is too long."""
+        return self.raw if self.kind is Kind.EVENT else None
+
+    @property
+    def name(self) -> bytes:
+        """Empty: what these streams carry has no names."""
+        return b""
+
+
+class _Cutter:
+    """Holds what is not complete yet, up to `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = bytearray()
+        self._passing = False  # inside a text that is too long
+
+    @property
+    def held(self) -> int:
+        """Bytes held, at most `limit`."""
+        return len(self._held)
+
+    def close(self) -> list[Part]:
+        """Return what is left: nothing, or what may be half a text."""
+        return [self._ended(b"")] if self._held.strip() else []
+
+    def _ended(self, last: bytes) -> Part:
+        text = bytes(self._held) + last if self._held else last
+        self._held.clear()
+        kind = Kind.OVERSIZED if self._passing or len(text) > self._limit else Kind.EVENT
+        self._passing = False
+        return Text(text, kind)
+
+    def _hold(self, rest: bytes, parts: list[Part]) -> None:
+        self._held += rest
+        if self._passing or len(self._held) > self._limit:
+            self._passing = True
+            parts.append(Text(bytes(self._held), Kind.OVERSIZED, ends=False))
+            self._held.clear()
+
+
+class Lines(_Cutter):
+    """Cuts a stream after each line feed; empty lines are no texts."""
+
+    def feed(self, piece: bytes) -> list[Part]:
+        """Return the texts that `piece` completes."""
+        *whole, rest = piece.split(b"\n")
+        parts: list[Part] = [
+            self._ended(line) for line in whole if line.strip() or self._held or self._passing
+        ]
+        if rest:
+            self._hold(rest, parts)
+        return parts
+
+
+_MARK = re.compile(rb'[][{}"]')
+_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+
+
+class Elements(_Cutter):
+    """Cuts the array that a stream is into those of its elements that are objects or arrays.
+
+    A stream that is no array but an object is one text: so are errors told.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._level = 2  # of the brackets around a text
+        self._depth = 0
+        self._inside = False  # a string
+        self._escaped = False  # its last byte was a backslash that escapes the next
+
+    def feed(self, piece: bytes) -> list[Part]:
+        """Return the elements that `piece` completes."""
+        parts: list[Part] = []
+        start = 0 if self._depth >= self._level else -1  # of the text that we are inside of
+        at = 0
+        while at < len(piece):
+            if self._inside:
+                at = self._string_end(piece, at)
+                continue
+            mark = _MARK.search(piece, at)
+            if mark is None:
+                break
+            at = mark.end()
+            if mark[0] == b'"':
+                self._inside = True
+            elif mark[0] in (b"{", b"["):
+                if self._depth == 0:
+                    self._level = 2 if mark[0] == b"[" else 1
+                self._depth += 1
+                start = at - 1 if self._depth == self._level else start
+            else:
+                self._depth = max(0, self._depth - 1)
+                if self._depth == self._level - 1 and start >= 0:
+                    parts.append(self._ended(piece[start:at]))
+                    start = -1
+        if start >= 0:
+            self._hold(piece[start:], parts)
+        return parts
+
+    def _string_end(self, piece: bytes, at: int) -> int:
+        """Return one past the closing quote of the string that we are inside of, or the piece's end."""
+        if self._escaped:
+            self._escaped, at = False, at + 1
+        found = _STRING.match(piece, at)
+        end = at if found is None else found.end()
+        if end >= len(piece):
+            return len(piece)
+        self._inside = piece[end] != 0x22  # noqa: PLR2004 - a quote; else a backslash, the last byte
+        self._escaped = self._inside
+        return end + 1

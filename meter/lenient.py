@@ -1,0 +1,71 @@
+"""Reads JSON the way servers write it: what a strict parser refuses is read all the same, if it can be.
+
+A `Shape` decodes into a struct whose members are all `Any`, since a wrong type in one must not cost the
+others. Models write half of a surrogate pair, servers write NaN and byte order marks; such texts are read a
+second time, leniently. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+__all__ = ["LONGEST_NAME", "UNREADABLE", "Shape", "money", "name"]
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoders raise, whatever they are fed."""
+
+LONGEST_NAME = 1024
+"""Characters of a model name or an id that are kept."""
+_LONGEST_NUMBER = 40
+"""Digits; Python refuses to convert those of thousands."""
+_DEAREST_USD = 10**6
+"""An upstream's word on the cost of one exchange is not taken beyond this."""
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class Shape(Generic[_Struct]):
+    """Decodes JSON objects into `struct`, whose members must all have defaults."""
+
+    def __init__(self, struct: type[_Struct]) -> None:
+        self._struct = struct
+        self._decoder = msgspec.json.Decoder(struct)
+
+    def __call__(self, text: bytes) -> _Struct | None:
+        """Return what an object says; None for anything that is no JSON object."""
+        try:
+            return self._decoder.decode(text)
+        except UNREADABLE:
+            pass
+        try:
+            told = _lenient.decode(text.decode("utf-8-sig", "replace").strip())
+        except UNREADABLE:
+            return None
+        if not isinstance(told, dict):
+            return None
+        return self._struct(
+            **{field: told[field] for field in self._struct.__struct_fields__ if field in told}
+        )
+
+
+def _whole_number(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else None
+
+
+_lenient = json.JSONDecoder(parse_int=_whole_number, strict=False)
+
+
+def name(value: Any) -> str | None:
+    """Return a model's name, an id or the like, cut to a sane length; None where `value` is none."""
+    return value[:LONGEST_NAME] if isinstance(value, str) and value else None
+
+
+def money(value: Any) -> Decimal | None:
+    """Return what an upstream says something cost, in USD; None where it says nothing that can be money."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return Decimal(repr(value)) if 0 <= value <= _DEAREST_USD else None
