@@ -3,12 +3,14 @@
 An answer may hold megabytes of base64 or of numbers before the few members that matter. Think of somebody who
 copies a form and leaves empty what was a page of text: long strings become empty ones, long runs of numbers
 become a 0, everything else stays. What is left of a valid text is valid, and small enough to be
-decoded at once.
+decoded at once. How many tokens were left out is estimated.
 """
 
 from __future__ import annotations
 
 import re
+
+from meter.estimate import has_base64, json_tokens
 
 __all__ = ["SHORT_TEXT", "Abridger", "abridged"]
 
@@ -17,12 +19,18 @@ SHORT_TEXT = 1 << 17
 
 _STRING_BYTES = 1024
 """A longer string is left out."""
+_WEIGHED = 512
+"""Bytes of what is left out by which its tokens are estimated."""
 
 # What is short: at the speed of C, since a text may consist of little else.
 _SHORT = re.compile(rb'(?:[^"\\]{0,256}+"[^"\\]{0,256}+(?:\\.[^"\\]{0,64}+){0,8}+")++', re.DOTALL)
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_NUMBERS = re.compile(rb"[-0-9][-+0-9eE., \t\r\n]{62,}[0-9]")
-_OPEN_RUN = re.compile(rb"[-0-9, \t\r\n][-+0-9eE., \t\r\n]*\Z")
+# Possessive, because a run that ends otherwise than hoped for would be read again from each of its bytes.
+_NUMBERS = re.compile(rb"[-0-9][-+0-9eE., \t\r\n]{62,}+")
+_IN_RUNS = b"-+0123456789eE., \t\r\n"
+_NOT_FIRST = b"+eE."
+_SIGNS = b"-+eE., \t\r\n"
+_BLANKS = b" \t\r\n"
 _LONGEST_RUN = 256
 
 
@@ -37,8 +45,8 @@ class Abridger:
         self._length = 0  # its bytes so far
         self._escaped = False  # its last byte was a backslash that escapes the next
         self._run = b""  # numbers at the end of the last piece, which may go on in the next
-        self.left_out = 0
-        """Bytes left out of strings that look like text: they have blanks, as no base64 has."""
+        self.left_out = 0.0
+        """Tokens, about, of the texts and lists of numbers that were left out; base64 is no text."""
 
     @property
     def overfull(self) -> bool:
@@ -65,14 +73,25 @@ class Abridger:
             at = short.end()
         quote = piece.find(b'"', at)
         stretch = piece[at:] if quote < 0 else piece[at:quote]
-        if quote < 0 and (run := _OPEN_RUN.search(stretch)):
-            stretch, self._run = stretch[: run.start()], _shortened(run[0])
-        self._kept += _NUMBERS.sub(b"0", stretch) if len(stretch) > _LONGEST_RUN else stretch
+        if quote < 0:
+            stretch = self._without_run(stretch)
+        if len(stretch) > _LONGEST_RUN:
+            self.left_out += stretch.count(b",")
+            stretch = _NUMBERS.sub(_a_zero, stretch)
+            self.left_out -= stretch.count(b",")
+        self._kept += stretch
         if quote < 0:
             return len(piece)
         self._kept += b'"'
         self._inside, self._begun, self._length = True, len(self._kept), 0
         return quote + 1
+
+    def _without_run(self, stretch: bytes) -> bytes:
+        """Take numbers that may go on in the next piece off the end, and keep them, made short, for it."""
+        run = stretch[len(stretch.rstrip(_IN_RUNS)) :].lstrip(_NOT_FIRST)
+        self._run = _shortened(run)
+        self.left_out += run.count(b",") - self._run.count(b",")
+        return stretch[: len(stretch) - len(run)]
 
     def _string(self, piece: bytes, at: int) -> int:
         """Copy what is left of the string, as far as it is wanted; return where it ends."""
@@ -94,20 +113,29 @@ class Abridger:
 
     def _shut(self) -> None:
         if self._length > _STRING_BYTES:
-            if b" " in self._kept[self._begun :]:
-                self.left_out += self._length
+            beginning = bytes(self._kept[self._begun :])
+            if not has_base64(beginning):
+                self.left_out += json_tokens(beginning[:_WEIGHED]) * self._length / _WEIGHED
             del self._kept[self._begun :]
         self._kept += b'"'
         self._inside = False
 
 
+def _a_zero(run: re.Match[bytes]) -> bytes:
+    """Return what stands for a run of numbers: one, and what separates the last from what follows."""
+    return b"0" + run[0][len(run[0].rstrip(_SIGNS)) :].translate(None, _BLANKS)
+
+
 def _shortened(run: bytes) -> bytes:
-    """Return a run of numbers that may go on, made short: what stands before its last number matters not."""
-    comma = run.rfind(b",")
-    if len(run) <= _LONGEST_RUN or comma <= 0:
-        return run[:_LONGEST_RUN]
-    first = run.lstrip()[:1]
-    return (b"," if first == b"," else b"") + b"0" + run[comma : comma + _LONGEST_RUN]
+    """Return a run of numbers that may go on, made short: of those before its last, that there are any."""
+    if len(run) <= _LONGEST_RUN:
+        return run
+    before, comma, last = run.rpartition(b",")
+    before, last = before.translate(None, _BLANKS), last.strip(_BLANKS)
+    if len(last) > _LONGEST_RUN:
+        last = b"1" + last[len(last.rstrip(_SIGNS)) :]
+    first = b"," if before.startswith(b",") else b""
+    return first + (b"0" if before.strip(b",") else b"") + comma + last
 
 
 def abridged(text: bytes, most: int = SHORT_TEXT) -> bytes | None:

@@ -1,8 +1,7 @@
 """Content codings: bytes in, decoded bytes out, a bounded piece at a time.
 
-A decoder is fed what came and yields what it says in pieces, of at most `PIECE` bytes where the library lets
-itself be told and of a few MiB elsewhere, so that a small body that inflates to gigabytes never stands in
-memory whole.
+A decoder is fed what came and yields what it says in pieces of at most `PIECE` bytes, so that a small body
+that inflates to gigabytes never stands in memory whole, and its reader can give way between two pieces.
 Damaged data raises `ValueError`; the caller knows whether that matters.
 """
 
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 import brotli  # type: ignore[import-untyped]  # it has no types of its own
 import zstandard
 
+from meter.abridge import Abridger
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["PIECE", "Decoder", "decoded", "decoder", "is_coded"]
 
@@ -23,8 +24,14 @@ PIECE = 64 * 1024
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 """By what comes."""
+_LONG = 1 << 19
+"""Bytes; a longer body is abridged."""
 _ZLIB_METHOD = 8
 """In the low half of a zlib frame's first byte."""
+_SLICE = 16 * 1024
+"""Bytes that are fed at once: what is left of them is copied for each member of gzip."""
+_MOST_MEMBERS = 1_000
+"""Members of gzip in one piece that was fed; nobody writes as many, and each takes a microsecond or two."""
 _ZSTANDARD_SLICE = 128
 """Bytes that inflate to 4 MiB at the most; the library has no bound of its own here."""
 
@@ -42,21 +49,33 @@ class _Zlib:
         self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
+        members = 0
+        for at in range(0, len(piece), _SLICE):
+            rest = piece[at : at + _SLICE]
+            while rest:
+                if self._inflate.eof:  # gzip may be several members in a row, and zeros after
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
+                    members += 1
+                    if members > _MOST_MEMBERS:
+                        raise ValueError(f"more than {_MOST_MEMBERS} members in {len(piece)} bytes")
+                    self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+                rest = yield from self._inflated(rest)
+
+    def _inflated(self, piece: bytes) -> Generator[bytes, None, bytes]:
+        """Yield what the current member says; return what follows it."""
         while True:
-            if self._inflate.eof:  # gzip may be several members in a row, and zeros after
-                piece = piece.lstrip(b"\0")
-                if not piece:
-                    return
-                self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
             try:
                 out = self._inflate.decompress(piece, PIECE)
             except zlib.error as error:
                 raise ValueError(str(error)) from None
             if out:
                 yield out
-            piece = self._inflate.unconsumed_tail or self._inflate.unused_data
-            if not piece and len(out) < PIECE:  # behind a full piece there may be more although all was taken
-                return
+            piece = self._inflate.unconsumed_tail
+            # Behind a full piece there may be more although all was taken.
+            if self._inflate.eof or (not piece and len(out) < PIECE):
+                return self._inflate.unused_data
 
 
 class _Deflate(_Zlib):
@@ -99,8 +118,8 @@ class _Zstandard:
                 out = self._inflate.decompress(piece[at : at + _ZSTANDARD_SLICE])
             except zstandard.ZstdError as error:
                 raise ValueError(str(error)) from None
-            if out:
-                yield out
+            for start in range(0, len(out), PIECE):
+                yield out[start : start + PIECE]
 
 
 _DECODERS: dict[bytes, Callable[[], Decoder]] = {
@@ -123,19 +142,31 @@ def decoder(encoding: bytes | None) -> Decoder | None:
     return make() if make is not None else None
 
 
-def decoded(body: bytes, encoding: bytes, limit: int) -> bytes | None:
-    """Return a whole body decoded; None where it is damaged, unknown in coding, or beyond `limit` bytes."""
+def decoded(body: bytes, encoding: bytes, limit: int) -> Generator[None, None, tuple[bytes, float] | None]:
+    """Decode a whole body, and abridge one that is long; yields, so that a caller can give way to others.
+
+    Returns what is left of it, with about how many tokens were left out; None where it is damaged, unknown in
+    coding, beyond `limit` bytes, or nearly all shape.
+    """
     undo = decoder(encoding)
     if undo is None:
         return None
-    out: list[bytes] = []
-    size = 0
+    plain, abridger, size = bytearray(), Abridger(_LONG), 0
     try:
-        for piece in undo.feed(body):
-            size += len(piece)
-            if size > limit:
-                return None
-            out.append(piece)
+        for at in range(0, len(body), _SLICE):
+            for piece in undo.feed(body[at : at + _SLICE]):
+                size += len(piece)
+                if size > limit or abridger.overfull:
+                    return None
+                plain += piece
+                if size > _LONG:
+                    abridger.feed(bytes(plain))
+                    plain.clear()
+                    yield
+            yield
     except ValueError:
         return None
-    return b"".join(out)
+    if size <= _LONG:
+        return bytes(plain), 0.0
+    text = abridger.text
+    return None if text is None else (text, abridger.left_out)

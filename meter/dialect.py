@@ -56,6 +56,8 @@ class Marks:
     """Has a usage object and no choice: what asking adds to a stream."""
     USAGE_NULL = 16
     """Has a top-level `usage` that is null: what asking adds to the other events."""
+    BARE = 32
+    """Carries no content however long it is; of others that are too long to be read whole, all are taken to."""
 
 
 @dataclass(slots=True)

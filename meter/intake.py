@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiohttp import HttpVersion11, web
 
@@ -17,7 +18,7 @@ from meter.headers import first, media_type
 from meter.passage import Passage, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Generator
 
     from meter.headers import Fields
     from meter.settings import Settings
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Intake"]
 
 _JSON_NEVER = b"multipart/"
+
+_Read = TypeVar("_Read")
 
 
 class Intake:
@@ -111,20 +114,26 @@ class Intake:
         """Let the dialect read the request, giving way to other exchanges while it does."""
         assert passage.dialect is not None  # noqa: S101 - bodies are held for dialects only
         encoding = first(passage.fields, b"content-encoding")
-        coded = is_coded(encoding)
-        text = decoded(body, encoding or b"", self._limits.inspect_bytes) if coded else body
-        if text is None:
+        if not is_coded(encoding):
+            passage.request = await _giving_way(passage.dialect.read_request(body))
             return
-        reading = passage.dialect.read_request(text)
-        while True:
-            try:
-                next(reading)
-            except StopIteration as end:
-                passage.request = end.value
-                break
-            await asyncio.sleep(0)
-        if coded:  # it goes up as it came
-            passage.request = passage.request.unasked
+        plain = await _giving_way(decoded(body, encoding or b"", self._limits.inspect_bytes))
+        if plain is None:
+            return
+        text, left_out = plain
+        request = (await _giving_way(passage.dialect.read_request(text))).unasked  # it goes up as it came
+        prompt = request.prompt_tokens
+        passage.request = request if prompt is None else replace(request, prompt_tokens=prompt + left_out)
+
+
+async def _giving_way(reading: Generator[None, None, _Read]) -> _Read:
+    """Return what `reading` returns, letting other exchanges go on wherever it yields."""
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            return cast("_Read", end.value)
+        await asyncio.sleep(0)
 
 
 def _too_large(limit: int) -> Refusal:

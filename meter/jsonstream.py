@@ -68,9 +68,8 @@ class Lines(_Cutter):
     def feed(self, piece: bytes) -> list[Part]:
         """Return the texts that `piece` completes."""
         *whole, rest = piece.split(b"\n")
-        parts: list[Part] = [
-            self._ended(line) for line in whole if line.strip() or self._held or self._passing
-        ]
+        lines = map(self._ended, whole)
+        parts = [line for line in lines if line.kind is Kind.OVERSIZED or line.raw.strip()]
         if rest:
             self._hold(rest, parts)
         return parts
@@ -118,7 +117,7 @@ class Elements(_Cutter):
                 if self._depth == self._level - 1 and start >= 0:
                     parts.append(self._ended(piece[start:at]))
                     start = -1
-        if start >= 0:
+        if 0 <= start < len(piece):
             self._hold(piece[start:], parts)
         return parts
 

@@ -22,7 +22,7 @@ _DEPTH = 1_000
 _STRETCH = 1 << 18  # bytes of one string between two yields: below a millisecond, escapes aside
 
 _BLANKS = b" \t\n\r"
-_WS = rb"[ \t\n\r]*+"
+_WS = rb"[ \t\n\r]{0,65536}+"  # bounded, because a run of millions would be skipped in one go
 _HEAD = re.compile(rb"(?:\xef\xbb\xbf)?%b\{" % _WS)
 _EMPTY = re.compile(rb"%b%b\}" % (_HEAD.pattern, _WS))
 # Possessive, because a string of millions of escapes would fill the stack that backtracking needs.
@@ -184,7 +184,7 @@ def append(text: bytes, member: bytes) -> bytes:
     """
     at = text.rindex(b"}")
     comma = b"" if _EMPTY.match(text) else b","
-    return b"".join((text[:at], comma, member, text[at:]))
+    return b"".join((memoryview(text)[:at], comma, member, text[at:]))  # long ones are not copied twice
 
 
 def cut_null(text: bytes, name: str) -> bytes:

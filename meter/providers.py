@@ -22,7 +22,7 @@ class Provider(NamedTuple):
     name: str
     """Value of `gen_ai.provider.name`."""
     hosts: tuple[str, ...] = ()
-    """Last labels of its hosts; `*` stands for any part of one label."""
+    """Last labels of its hosts; `*` stands for any part of one label, and one label for a whole host."""
     catalogue: str | None = None
     """Id in the genai-prices catalogue."""
     tells_usage: bool = False
@@ -31,16 +31,33 @@ class Provider(NamedTuple):
 
 PROVIDERS = (
     Provider("openai", ("api.openai.com",), "openai"),
-    Provider("azure.ai.openai", ("openai.azure.com", "cognitiveservices.azure.com"), "azure"),
+    Provider(
+        "azure.ai.openai",
+        (
+            "openai.azure.com",
+            "cognitiveservices.azure.com",
+            "openai.azure.us",
+            "cognitiveservices.azure.us",
+        ),
+        "azure",
+    ),
     Provider(
         "azure.ai.inference",
         ("services.ai.azure.com", "models.ai.azure.com", "inference.ai.azure.com"),
         "azure",
     ),
     Provider("anthropic", ("api.anthropic.com",), "anthropic"),
-    Provider("aws.bedrock", ("bedrock-runtime*.*.amazonaws.com", "bedrock-mantle.*.api.aws"), "aws"),
+    Provider(
+        "aws.bedrock",
+        ("bedrock-runtime*.*.amazonaws.com", "bedrock-runtime*.*.api.aws", "bedrock-mantle.*.api.aws"),
+        "aws",
+    ),
     Provider("gcp.gemini", ("generativelanguage.googleapis.com",), "google"),
-    Provider("gcp.vertex_ai", ("aiplatform.googleapis.com", "*-aiplatform.googleapis.com"), "google"),
+    Provider(
+        "gcp.vertex_ai",
+        ("aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.rep.googleapis.com"),
+        "google",
+    ),
     Provider("cohere", ("api.cohere.com", "api.cohere.ai"), "cohere"),
     # Its reference: with or without include_usage, the last chunk before [DONE] has the usage; streams have
     # been seen with `"usage":null` on every other chunk unasked.
@@ -60,10 +77,15 @@ PROVIDERS = (
     # Its chunks had `"usage":null`, and the last one the usage, before `stream_options` was invented.
     Provider("together", ("api.together.xyz", "api.together.ai"), "together", tells_usage=True),
     Provider("fireworks", ("api.fireworks.ai",), "fireworks"),
-    Provider("dashscope", ("dashscope.aliyuncs.com", "dashscope-*.aliyuncs.com")),
+    # The last one has a host for each workspace and region.
+    Provider("dashscope", ("dashscope.aliyuncs.com", "dashscope-*.aliyuncs.com", "maas.aliyuncs.com")),
     Provider("zhipu", ("open.bigmodel.cn",), "zhipuai"),
     Provider("zai", ("api.z.ai",), "zai"),
-    Provider("minimax", ("api.minimax.io", "api.minimaxi.com", "api.minimax.chat"), "minimax"),
+    Provider(
+        "minimax",
+        ("api.minimax.io", "api*.minimaxi.com", "api-*.minimax.io", "api.minimax.chat", "api.minimaxi.chat"),
+        "minimax",
+    ),
     Provider("cerebras", ("api.cerebras.ai",), "cerebras"),
     Provider("novita", ("api.novita.ai",), "novita"),
     Provider("sambanova", ("api.sambanova.ai",)),
@@ -78,9 +100,11 @@ PROVIDERS = (
     Provider("ovhcloud", ("endpoints.kepler.ai.cloud.ovh.net",), "ovhcloud"),
     Provider("github_copilot", ("api.githubcopilot.com",), "github-copilot"),
     Provider("voyageai", ("api.voyageai.com",), "voyageai"),
-    # Servers that people run themselves: no host gives them away, but `provider: vllm` may be said.
-    Provider("ollama"),
-    Provider("vllm"),
+    Provider("deepinfra", ("api.deepinfra.com",)),
+    Provider("jina_ai", ("api.jina.ai",)),
+    # Servers that people run themselves: a service of that name gives them away, or `provider: vllm` says it.
+    Provider("ollama", ("ollama.com", "ollama")),
+    Provider("vllm", ("vllm",)),
     Provider("llama_cpp"),
     Provider("sglang"),
     Provider("tgi"),
@@ -96,7 +120,8 @@ def guess(host: str) -> str | None:
     """Return the provider whose host this is, or a subdomain of it; `None` where it could be anyone's."""
     labels = host.lower().rstrip(".").split(".")
     for pattern, name in _PATTERNS:
-        tail = labels[-len(pattern) :]
+        # A single label is a service beside Meter's: below a domain it could be anyone's.
+        tail = labels[-len(pattern) :] if len(pattern) > 1 else labels
         if len(tail) == len(pattern) and all(map(fnmatchcase, tail, pattern)):
             return name
     return None

@@ -8,16 +8,18 @@ reach the client but the upstream's bytes, or a broken connection.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
-from meter.exchange import Outcome
+from meter.backgrounds import Backgrounds
+from meter.exchange import Outcome, UsageSource
 from meter.headers import end_to_end, first, forwarded, media_type, replace, without
 from meter.ids import uuid7
 from meter.intake import Intake
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from meter.exchange import Exchange
     from meter.headers import Fields
     from meter.keys import Keys
     from meter.price import Book
@@ -103,6 +106,7 @@ class Proxy:
         self._sinks = sinks
         self._state = state
         self._refusals = Refusals()
+        self._backgrounds = Backgrounds()
         self._intake = Intake(settings, report)
         self._live: dict[str, Passage] = {}
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
@@ -188,6 +192,8 @@ class Proxy:
             passage.provider = self._upstreams[found.upstream].provider
             passage.dialect = dialects.find(passage.method, path)
             passage.operation = dialects.operation(passage.method, path, passage.dialect)
+            if passage.method == "GET" and self._backgrounds.knows(found.upstream, path):
+                passage.dialect = dialects.FETCHED
             if passage.dialect is not None:
                 passage.path_model = dialects.model_in(path)
         self._state.enter(passage.upstream, passage.operation)
@@ -362,12 +368,25 @@ class Proxy:
             passage.tap.end(now)
             if passage.tap.failures:
                 self._report("tap", None)
-        exchange = passage.record(now)
+        exchange = self._settled(passage, passage.record(now))
         try:
             exchange = self._book.price(exchange)
         except Exception as error:  # noqa: BLE001 - an exchange that cannot be priced is still an exchange
             self._report("book", error)
         self._sinks.tell(exchange)
+
+    def _settled(self, passage: Passage, exchange: Exchange) -> Exchange:
+        """Keep in mind what is made in the background; what it used is told by the first that fetches it."""
+        facts = passage.tap.facts if passage.tap is not None else None
+        if facts is None or facts.response_id is None:
+            return exchange
+        if facts.pending:
+            self._backgrounds.add(passage.upstream, facts.response_id)
+        fetched = passage.dialect is dialects.FETCHED and facts.finish_reasons
+        if not fetched or self._backgrounds.take(passage.upstream, facts.response_id):
+            return exchange
+        untold: dict[str, Any] = {"usage": None, "units": {}, "finish_reasons": ()}
+        return dataclasses.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster
 
 
 class _Pump:

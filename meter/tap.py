@@ -268,7 +268,8 @@ class Tap:
             return Counted(UsageSource.REPORTED, facts.usage, facts.units)
         if not (told or dialect.consumes):
             return Counted(UsageSource.NONE)
-        seen = told or outcome in _BROKEN_OFF or facts.said is not None
+        spoken = outcome is Outcome.OK and self._request.characters is not None  # in audio that is not read
+        seen = told or spoken or outcome in _BROKEN_OFF or facts.said is not None
         if seen and self._estimate and not facts.pending:
             usage, units = self._estimated()
             if usage or units:
@@ -345,18 +346,17 @@ class Tap:
             return 0
         return self._take(part.name, data, now)
 
-    def _take(self, name: bytes, data: bytes, now: float) -> int:
-        """Let the dialect read an event; return its marks."""
+    def _take(self, name: bytes, data: bytes, now: float, *, long: bool = False) -> int:
+        """Let the dialect read an event, a `long` one abridged; return its marks."""
         assert self._dialect is not None  # noqa: S101 - without one no stream is read
-        long = len(data) > SHORT_TEXT
-        if long:
-            data = abridged(data) or b""
+        if len(data) > SHORT_TEXT:
+            data, long = abridged(data) or b"", True
         try:
             marks = self._dialect.read_event(name, data, self.facts)
         except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted
             self.failures += 1
             return 0
-        if marks & Marks.CONTENT or long:  # only content ever is as long
+        if marks & Marks.CONTENT or (long and not marks & Marks.BARE):
             self._time(now)
             if marks & Marks.REASONING:
                 self.reasoning_streamed = True
@@ -365,14 +365,12 @@ class Tap:
     def _see_abridged(self, part: Part, now: float) -> None:
         """Take in a stretch of an event that is longer than is held; read what is left of it at its end."""
         if self._abridger is None:
-            self._time(now)
             self._abridger = Abridger()
         self._abridger.feed(part.raw)
         if part.ends:
             text, self._abridger = self._abridger.text, None
             whole = type(part)(text or b"", Kind.EVENT)
-            if whole.data:
-                self._take(whole.name, whole.data, now)
+            self._take(whole.name, whole.data or b"", now, long=True)
 
     def _time(self, now: float) -> None:
         if self.last_content is None:

@@ -39,6 +39,22 @@ from meter.exchange import Outcome
         ({"error": {}}, None),
         ({"error": ""}, None),
         ({"error": None}, None),
+        ({"error": {"code": 500, "status": "DATA_LOSS", "details": []}}, "DATA_LOSS"),
+        ([{"error": {"code": 503, "status": "UNAVAILABLE"}}, {"error": {}}], "UNAVAILABLE"),
+        (
+            {
+                "type": "error",
+                "event_id": "e",
+                "error": {"type": "invalid_request_error", "code": "invalid_event"},
+            },
+            "invalid_event",
+        ),
+        (
+            {"error": {"type": "image_generation_user_error", "code": "moderation_blocked"}},
+            "moderation_blocked",
+        ),
+        ({"id": "x", "message": "invalid api token"}, None),
+        ({"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]}, None),
         ({"detail": "Not Found"}, None),
         ({"message": "x"}, None),
         ({}, None),
@@ -87,6 +103,25 @@ def test_reads_anything(body: bytes) -> None:
 def test_names_failures(told: str | None, status: int | None, outcome: Outcome, expected: str) -> None:
     """A failure goes by what the body said, else by its status, else by its outcome."""
     assert expected == error_type(told, status, outcome)
+
+
+PUBLISHED = {
+    "responses": """server_error rate_limit_exceeded invalid_prompt vector_store_timeout invalid_image
+        invalid_image_format invalid_base64_image invalid_image_url image_too_large image_too_small
+        image_parse_error image_content_policy_violation invalid_image_mode image_file_too_large
+        unsupported_image_media_type empty_image_file failed_to_download_image image_file_not_found""",
+    "anthropic": """invalid_request_error authentication_error billing_error permission_error not_found_error
+        request_too_large rate_limit_error timeout_error api_error overloaded_error""",
+    "google": """CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS DATA_LOSS
+        UNAUTHENTICATED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL
+        UNAVAILABLE PERMISSION_DENIED""",
+}
+
+
+@pytest.mark.parametrize("codes", PUBLISHED.values(), ids=PUBLISHED)
+def test_knows_what_was_published(codes: str) -> None:
+    """Of a list that its publisher closed, every code is known."""
+    assert set() == set(codes.split()) - ERROR_TYPES
 
 
 def test_keeps_to_words() -> None:

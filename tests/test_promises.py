@@ -961,7 +961,7 @@ class TestLog:
 
 OUTCOMES: dict[str, tuple[web.Response | Callable[[], web.Response], str, str, str, bool]] = {
     "answer": (lambda: answered(whole()), "ok", "", "reported", False),
-    "no usage": (lambda: answered(whole(usage=None)), "ok", "", "missing", False),
+    "no usage": (lambda: answered(whole(usage=None)), "ok", "", "estimated", False),
     "redirect": (lambda: answered(b"", 307), "ok", "", "none", False),
     "published code": (
         lambda: answered(REFUSED_MODEL, 404),
@@ -1026,29 +1026,29 @@ OUTCOMES: dict[str, tuple[web.Response | Callable[[], web.Response], str, str, s
         lambda: answered(event({"content": "a"}) + event({}, "stop") + DONE, kind=SSE),
         "ok",
         "",
-        "missing",
+        "estimated",
         True,
     ),
     "stream with a finish and no more": (
         lambda: answered(event({"content": "a"}) + event({}, "stop"), kind=SSE),
         "ok",
         "",
-        "missing",
+        "estimated",
         True,
     ),
     "stream without an end": (
         lambda: answered(event({"content": "a"}), kind=SSE),
         "truncated",
         "truncated",
-        "missing",
+        "estimated",
         True,
     ),
-    "empty stream": (lambda: answered(b"", kind=SSE), "truncated", "truncated", "missing", True),
+    "empty stream": (lambda: answered(b"", kind=SSE), "truncated", "truncated", "estimated", True),
     "error in a stream": (
         lambda: answered(event({"content": "a"}) + b'data: {"error":{"code":"server_error"}}\n\n', kind=SSE),
         "stream_error",
         "server_error",
-        "missing",
+        "estimated",
         True,
     ),
     "error told as a stream": (

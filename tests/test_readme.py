@@ -8,17 +8,18 @@ import sys
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import play
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 from meter import cli, settings
-from meter.dialect import Request
-from meter.dialects import DIALECTS, QUIET
+from meter.dialect import Facts
+from meter.dialects import DIALECTS, QUIET, VERBS
 from meter.errors import ERROR_TYPES, METER_CODES
 from meter.exchange import KINDS, Exchange, Outcome, PriceStatus, RateLimit, UsageSource
 from meter.labels import ID_LABELS, Admission
@@ -213,8 +214,9 @@ def test_label_values() -> None:
     operations = next(row[1] for row in rows(section(details, "Label values")) if row[0] == "`operation`")
     cost = section(README, "What it costs")
     known = {str(status) for kind in (UsageSource, PriceStatus) for status in kind}
+    spoken = {dialect.operation for dialect in (*DIALECTS.values(), *VERBS.values())}
 
-    assert {d.operation for d in DIALECTS.values()} | {*QUIET.values(), "other"} == set(ticked(operations))
+    assert spoken | {*QUIET.values(), "other"} == set(ticked(operations))
     assert set(KINDS) <= set(ticked(section(details, "Kinds of tokens")))
     assert {str(outcome) for outcome in Outcome} <= set(ticked(section(README, "Outcomes and errors")))
     assert known == {ticked(row[0])[0] for row in rows(cost)} - {"usage_source", "price_status"}
@@ -346,25 +348,51 @@ def test_python_blocks(text: str) -> None:
     compile(text, "block", "exec")
 
 
-def test_worked_example_of_a_dialect() -> None:
-    """The dialect that CONTRIBUTING shows reads requests, answers and streams."""
+@pytest.fixture
+def greetings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dialect:
+    """Add the dialect that CONTRIBUTING shows, in the steps that it names; return it."""
     code = next(each.values[0] for each in named("python") if "class Greetings" in each.values[0])
-    names: dict[str, Any] = {}
-    exec(code, names)  # noqa: S102  # our own page
-    dialect: Dialect = names["Greetings"]()
-    with pytest.raises(StopIteration) as end:
-        next(dialect.read_request(b'{"model": "g", "stream": true}'))
-    whole, streamed = Tap(dialect), Tap(dialect)
-    whole.answer(200, b"application/json", None)
-    whole.watch(b'{"model": "g-1", "usage": {"prompt_tokens": 3, "completion_tokens": 1}}', 1.0)
-    streamed.answer(200, b"text/event-stream", None)
-    streamed.watch(b'data: {"text": "hi"}\n\nevent: bye\ndata: {"usage": {"prompt_tokens": 3}}\n\n', 1.0)
-    whole.end(2.0)
-    streamed.end(2.0)
+    module = ModuleType("greetings")
+    monkeypatch.setitem(sys.modules, "greetings", module)
+    exec(code, module.__dict__)  # noqa: S102  # our own page
+    case = tmp_path / "greetings" / "whole"
+    case.mkdir(parents=True)
+    steps = section(ROOT / "CONTRIBUTING.md", "To add an API format")
+    for file, text in rows(steps):
+        (case / ticked(file)[0]).write_text(ticked(text)[0])
+    folder, path = re.findall(r'`"(\w+)": "(\S+)"`', steps)[0]
+    dialect: Dialect = module.Greetings()
+    monkeypatch.setattr(play, "CASES", tmp_path)
+    monkeypatch.setitem(play.PATHS, folder, path)
+    monkeypatch.setitem(DIALECTS, (folder,), dialect)
+    return dialect
 
-    assert Request(model="g", stream=True) == end.value.value
-    assert ("g-1", {"input": 3, "output": 1}) == (whole.facts.response_model, whole.facts.usage)
-    assert ({"input": 3}, True, 1.0) == (streamed.facts.usage, streamed.complete, streamed.first_content)
+
+@pytest.mark.usefixtures("greetings")
+def test_worked_example_of_a_case() -> None:
+    """The case that CONTRIBUTING shows plays as it says, byte by byte."""
+    case = play.load("greetings/whole")
+    tap = case.tap()
+    play.play(tap, (case.answer[i : i + 1] for i in range(len(case.answer))))
+
+    assert "g" == case.request.model
+    assert play.expected(case) == play.learned(tap)
+
+
+def test_worked_example_of_a_dialect(greetings: Dialect) -> None:
+    """The dialect that CONTRIBUTING shows reads requests and streams, and raises nothing."""
+    request = play.read_request(greetings, b'{"model": "g", "stream": true, "who": "Ada"}')
+    tap = Tap(greetings, request=request)
+    tap.answer(200, b"text/event-stream", None)
+    tap.watch(b'data: {"text": "hi"}\n\nevent: bye\ndata: {"usage": {"prompt_tokens": 3}}\n\n', 1.0)
+    tap.end(2.0)
+    facts = Facts()
+    for odd in (b"", b"[1]", b'{"text": 1, "model": {}, "usage": "x"}', b'{"error": {"code": 1}}'):
+        greetings.read_answer(odd, facts)
+
+    assert ("g", True) == (request.model, request.stream)
+    assert ({"input": 3}, True, 1.0) == (tap.facts.usage, tap.complete, tap.first_content)
+    assert (None, "") == (facts.usage, facts.error)
 
 
 @pytest.mark.parametrize("file", sorted(CLIENTS.glob("*.py")), ids=lambda file: file.name)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.dialect import Request
-from meter.dialects.chat import ChatCompletions
+from meter.dialects.audio import Speech
+from meter.dialects.chat import ChatCompletions, Completions
 from meter.exchange import Outcome, UsageSource
 from meter.tap import Tap
 
@@ -551,3 +552,56 @@ def test_edits_what_is_compressed_the_same(data: bytes, places: list[int]) -> No
     coded = gzip.compress(data)
 
     assert edited([data]) == edited(cut(coded, places), encoding=b"gzip")
+
+
+class TestEstimates:
+    """What nobody told is estimated where something is known to have been used, and only then."""
+
+    @pytest.mark.parametrize(
+        ("media", "body", "cause", "units"),
+        [
+            (b"audio/mpeg", b"\xff\xf3", None, {"characters": 25}),
+            (b"audio/mpeg", b"\xff\xf3", Outcome.CLIENT_CLOSED, {"characters": 25}),
+            (b"", b"\x00\x01", None, {"characters": 25}),
+            (JSON, b'{"error":"no"}', None, {}),
+            (b"text/html", b"<html>", None, {}),
+        ],
+    )
+    def test_counts_what_was_spoken(
+        self, media: bytes, body: bytes, cause: Outcome | None, units: dict[str, float]
+    ) -> None:
+        """Audio that came well is what was to be spoken, although nothing in it is read."""
+        made = Tap(Speech(), request=Request(characters=25))
+        made.answer(200, media, None)
+        made.watch(body, 0.0)
+        made.end(1.0)
+
+        counted = made.counted(made.outcome(cause), sent=True)
+
+        source = UsageSource.ESTIMATED if units else UsageSource.MISSING
+        assert (source, None, units) == counted
+
+    def test_counts_no_silence(self) -> None:
+        """Where nothing is estimated, or nothing was to be spoken, there is nothing to go by."""
+        for options in ({"estimate": False, "request": Request(characters=25)}, {"request": Request()}):
+            made = Tap(Speech(), **options)
+            made.answer(200, b"audio/mpeg", None)
+
+            assert UsageSource.MISSING == made.counted(made.outcome(None), sent=True).source
+
+    def test_counts_the_numbers_of_a_prompt(self) -> None:
+        """A prompt that is tokens has as many as it has numbers, about."""
+        reading = Completions().read_request(b'{"model":"a","prompt":[12522,5304,264,892,14,1917,0,9]}')
+        with pytest.raises(StopIteration) as end:
+            next(reading)
+        made = Tap(Completions(), request=end.value.value)
+        made.answer(200, JSON, None)
+        made.watch(b'{"choices":[{"text":" there was a town","finish_reason":"stop"}]}', 0.0)
+        made.end(1.0)
+
+        source, usage, _ = made.counted(made.outcome(None), sent=True)
+
+        assert UsageSource.ESTIMATED == source
+        assert usage is not None
+        assert 6 <= usage["input"] <= 12
+        assert 3 <= usage["output"] <= 6

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.exchange import INPUT_KINDS, OUTPUT_KINDS
-from meter.usage import count, from_openai
+from meter.usage import audio_seconds, count, from_openai, of_prompt, seconds
 
 
 @pytest.mark.parametrize("value", [0, 1, 12.0, 10**12, 1e12, -0.0])
@@ -42,6 +42,55 @@ def test_counts(value: float) -> None:
 def test_refuses(value: Any) -> None:
     """What is negative, not whole, not finite, absurd or no number at all is not counted."""
     assert count(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, 0),
+        (9, 9),
+        (8.470000267028809, 8.470000267028809),
+        ("8.470000267028809", 8.470000267028809),
+        ("12", 12),
+        (10**9, 10**9),
+        (10**10, None),
+        ("9" * 5000, None),
+        (-1, None),
+        ("-1", None),
+        (float("nan"), None),
+        ("nan", None),
+        ("1_0", None),
+        ("١٢", None),
+        (" 1", None),
+        ("1.", None),
+        ("", None),
+        (True, None),
+        (None, None),
+        ([1], None),
+    ],
+)
+def test_reads_seconds(value: Any, expected: float | None) -> None:
+    """Seconds are a number, or the text of one, of a size that can be."""
+    assert expected == seconds(value)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"type": "duration", "seconds": 9}, 9),
+        ({"type": "duration", "seconds": 0}, 0),
+        ({"type": "duration"}, None),
+        ({"type": "tokens", "seconds": 9}, None),
+        ({"seconds": 9}, None),
+        ({"prompt_audio_seconds": 12, "prompt_tokens": 3}, 12),
+        ({"prompt_audio_seconds": 0, "prompt_tokens": 3}, None),
+        ({"prompt_audio_seconds": None}, None),
+        ({}, None),
+    ],
+)
+def test_reads_seconds_of_audio(usage: dict[str, Any], expected: float | None) -> None:
+    """A usage that is a duration tells seconds, and so does Mistral's where there was audio."""
+    assert expected == audio_seconds(usage)
 
 
 def told(prompt: Any = None, completion: Any = None, total: Any = None, **more: Any) -> dict[str, Any]:
@@ -166,6 +215,143 @@ def test_splits_the_completion(usage: dict[str, Any], expected: dict[str, int]) 
     assert {"input": 10, **expected} == from_openai(usage)
 
 
+@pytest.mark.parametrize("name", ["input_tokens_details", "input_token_details", "prompt_token_details"])
+def test_knows_the_names_of_details(name: str) -> None:
+    """Details of the prompt have several names; an empty object under one does not hide another."""
+    usage = {"input_tokens": 20, "prompt_tokens_details": {}, name: {"audio_tokens": 15, "text_tokens": 5}}
+
+    assert {"input": 5, "input_audio": 15} == from_openai(usage)
+
+
+def test_knows_the_other_name_of_completion_details() -> None:
+    """Details of the completion have a singular name too."""
+    usage = {"output_tokens": 20, "output_token_details": {"audio_tokens": 15, "text_tokens": 5}}
+
+    assert {"output": 5, "output_audio": 15} == from_openai(usage)
+
+
+def realtime(cached: Any, by_modality: Any, **details: Any) -> dict[str, Any]:
+    """Return a usage as the realtime API tells it, of 100 input tokens."""
+    parts = {"cached_tokens": cached, "cached_tokens_details": by_modality, **details}
+    return {"input_tokens": 100, "input_token_details": {k: v for k, v in parts.items() if v is not None}}
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            realtime(
+                60,
+                {"text_tokens": 20, "audio_tokens": 30, "image_tokens": 10},
+                text_tokens=40,
+                audio_tokens=40,
+                image_tokens=20,
+            ),
+            {
+                "input": 20,
+                "input_cached": 20,
+                "input_audio": 10,
+                "input_cached_audio": 30,
+                "input_image": 10,
+                "input_cached_image": 10,
+            },
+        ),
+        (
+            realtime(64, {"text_tokens": 0, "audio_tokens": 64}, audio_tokens=70),
+            {"input": 30, "input_cached": 0, "input_audio": 6, "input_cached_audio": 64},
+        ),
+        (
+            realtime(0, {"text_tokens": 0, "audio_tokens": 0}, audio_tokens=70),
+            {"input": 30, "input_cached": 0, "input_audio": 70, "input_cached_audio": 0},
+        ),
+        (  # what is not told by modality is text first
+            realtime(60, {"audio_tokens": 10}, audio_tokens=70),
+            {"input": 0, "input_cached": 30, "input_audio": 40, "input_cached_audio": 30},
+        ),
+        (  # audio that is cached was in the prompt, told or not
+            realtime(60, {"text_tokens": 20, "audio_tokens": 40}),
+            {"input": 40, "input_cached": 20, "input_cached_audio": 40},
+        ),
+        (  # no more than there is of a modality
+            realtime(50, {"text_tokens": 50}, audio_tokens=80),
+            {"input": 0, "input_cached": 20, "input_audio": 50, "input_cached_audio": 30},
+        ),
+        (  # no more than the total
+            realtime(10, {"text_tokens": 30, "audio_tokens": 30}, audio_tokens=50),
+            {"input": 40, "input_cached": 10, "input_audio": 50, "input_cached_audio": 0},
+        ),
+        (  # a total that is not told is their sum
+            realtime(None, {"text_tokens": 20, "image_tokens": 5, "other_tokens": 9}, image_tokens=50),
+            {"input": 30, "input_cached": 20, "input_image": 45, "input_cached_image": 5},
+        ),
+        (realtime(20, {"text_tokens": "20", "audio_tokens": -1}), {"input": 80, "input_cached": 20}),
+        (realtime(20, [20]), {"input": 80, "input_cached": 20}),
+        (realtime(None, {}), {"input": 100}),
+    ],
+)
+def test_splits_what_was_cached(usage: dict[str, Any], expected: dict[str, int]) -> None:
+    """Cached tokens that are told by modality are taken from it, and the rest from text first."""
+    assert expected == from_openai(usage)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (told(10, 50, 60), {"output_image": 50}),
+        (told(10, 50, 90), {"output_image": 50}),
+        (told(10, 50, 60, **completion_details(image_tokens=40)), {"output": 10, "output_image": 40}),
+        (
+            told(10, 50, 60, **completion_details(image_tokens=40, text_tokens=10)),
+            {"output": 10, "output_image": 40},
+        ),
+        (told(10, 50, 60, **completion_details(text_tokens=50)), {"output": 50}),
+        (
+            told(10, 50, 60, **completion_details(reasoning_tokens=20)),
+            {"output_image": 30, "output_reasoning": 20},
+        ),
+    ],
+)
+def test_takes_a_completion_for_what_it_is(usage: dict[str, Any], expected: dict[str, int]) -> None:
+    """A completion that is not told apart is of the kind that the caller knows it to be."""
+    assert {"input": 10, **expected} == from_openai(usage, output="output_image")
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({}, {"input": 3}),
+        ({"audio_tokens": 375, "cached_tokens": 0}, {"input": 3, "input_cached": 0}),
+    ],
+)
+def test_takes_no_audio_for_reasoning(details: dict[str, int], expected: dict[str, int]) -> None:
+    """Audio that Mistral counts in the total, and not in the prompt, is neither text nor reasoning."""
+    usage = told(3, 41, 419, prompt_audio_seconds=12, **prompt_details(**details))
+
+    assert {**expected, "output": 41} == from_openai(usage)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({}, None),
+        ({"completion_tokens": 3}, None),
+        (told(total=8), {"input": 8}),
+        (told(8, total=8), {"input": 8}),
+        (told(0, total=8), {"input": 8}),
+        (told(0, total=0), {"input": 0}),
+        (told(0), {"input": 0}),
+        (told(8, total=9), {"input": 8}),
+        (told(8, 0, 8), {"input": 8, "output": 0}),
+        ({"input_tokens": 8, "total_tokens": "8"}, {"input": 8}),
+        (told(100, total=100, **prompt_details(image_tokens=90)), {"input": 10, "input_image": 90}),
+        (told("x", total=-1), None),
+    ],
+)
+def test_takes_prompts_alone(usage: dict[str, Any], expected: dict[str, int] | None) -> None:
+    """Where an answer has no tokens, all that were used are the prompt's."""
+    assert expected == of_prompt(usage)
+
+
 ODD = st.one_of(
     st.none(),
     st.booleans(),
@@ -175,11 +361,12 @@ ODD = st.one_of(
     st.text(max_size=3),
     st.just([]),
 )
-DETAILS = st.dictionaries(
-    st.sampled_from(
-        ["cached_tokens", "audio_tokens", "image_tokens", "reasoning_tokens", "cache_write_tokens"]
-    ),
-    ODD,
+PARTS = ["cached_tokens", "audio_tokens", "image_tokens", "reasoning_tokens", "cache_write_tokens"]
+BY_MODALITY = st.dictionaries(st.sampled_from(["text_tokens", "audio_tokens", "image_tokens"]), ODD)
+DETAILS = st.builds(
+    lambda parts, cached: {**parts, "cached_tokens_details": cached},
+    st.dictionaries(st.sampled_from(PARTS), ODD),
+    BY_MODALITY | ODD,
 )
 NAMES = ("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens", "prompt_cache_hit_tokens")
 
@@ -188,14 +375,28 @@ NAMES = ("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens
 @given(
     counts=st.dictionaries(st.sampled_from(NAMES), ODD),
     details=st.dictionaries(
-        st.sampled_from(["prompt_tokens_details", "completion_tokens_details"]), DETAILS | ODD
+        st.sampled_from(["prompt_tokens_details", "completion_tokens_details", "input_token_details"]),
+        DETAILS | ODD,
     ),
+    output=st.sampled_from(["output", "output_audio", "output_image"]),
+    audio=ODD,
 )
-def test_partitions(counts: dict[str, Any], details: dict[str, Any]) -> None:
+def test_partitions(counts: dict[str, Any], details: dict[str, Any], output: str, audio: Any) -> None:
     """Whatever was told, kinds of input add up to the prompt and those of output to no less than was told."""
-    usage = from_openai({**counts, **details}) or {}
+    usage = from_openai({**counts, **details, "prompt_audio_seconds": audio}, output) or {}
 
     assert set(usage) <= {*INPUT_KINDS, *OUTPUT_KINDS}
     assert all(tokens >= 0 for tokens in usage.values())
     assert (count(counts.get("prompt_tokens")) or 0) == sum(usage.get(kind, 0) for kind in INPUT_KINDS)
     assert (count(counts.get("completion_tokens")) or 0) <= sum(usage.get(kind, 0) for kind in OUTPUT_KINDS)
+
+
+@settings(max_examples=200)
+@given(counts=st.dictionaries(st.sampled_from(NAMES), ODD), details=DETAILS | ODD)
+def test_partitions_prompts_alone(counts: dict[str, Any], details: Any) -> None:
+    """Whatever was told of a prompt alone, its kinds add up to it, or to the total in its place."""
+    usage = of_prompt({**counts, "prompt_tokens_details": details}) or {}
+
+    expected = count(counts.get("prompt_tokens")) or count(counts.get("total_tokens")) or 0
+    assert expected == sum(usage.get(kind, 0) for kind in INPUT_KINDS)
+    assert all(tokens >= 0 for tokens in usage.values())

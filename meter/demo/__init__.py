@@ -29,10 +29,10 @@ from meter.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["demo_settings", "run", "summary"]
+__all__ = ["PRICES", "demo_settings", "run", "summary"]
 
 _LIMITED_SHARE = 0.01
-_PRICES = """\
+PRICES = """\
 # Prices of the demo. What is not here is looked up in the catalogue.
 currency: USD
 prices:
@@ -48,6 +48,10 @@ prices:
     per_million_tokens: {input: 0.10, output: 0.30}
   - model: claude-3-5-sonnet-20241022
     per_million_tokens: {input: 3.00, input_cached: 0.30, output: 15.00}
+  - {model: text-embedding-3-small, per_million_tokens: {input: 0.02}}
+  - {model: dall-e-3, per_image: 0.04}
+  - {model: tts-1, per_character: 0.000015}
+  - {model: rerank-v3.5, per_search: 0.002}
 """
 _TEAMS = {"search-team": "search", "support-team": "support", "batch-jobs": "data"}
 
@@ -73,7 +77,7 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="meter-demo-") as folder:
         prices = Path(folder, "prices.yaml")
-        prices.write_text(_PRICES)
+        prices.write_text(PRICES)
         app.run_loop(_demo(prices, port, admin_port, seconds, traffic))
     return 0
 

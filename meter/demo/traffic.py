@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import openai
 
-__all__ = ["KEYS", "SCENARIOS", "Bare", "Chat", "run_traffic"]
+__all__ = ["KEYS", "SCENARIOS", "Bare", "Call", "run_traffic"]
 
 KEYS = {
     "search-team": "sk-demo-search-3f9a41c7",
@@ -35,6 +35,8 @@ KEYS = {
 
 _SEARCH, _SUPPORT, _BATCH = KEYS.values()
 _VISITOR = "sk-demo-visitor-0d1e2f3a"  # has no name, and so goes by its fingerprint
+
+_CHAT = "/chat/completions"
 
 _LOOPS = 16
 _GAP_S = (0.5, 2.5)
@@ -77,15 +79,19 @@ _TOOLS = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chat:
-    """A chat completion, with a new question each time it is played."""
+class Call:
+    """A call of a model, a chat for most, with a new question each time it is played."""
 
     model: str
+    path: str = _CHAT
+    """Below the base URL."""
+    asks: str = "messages"
+    """Member of the body that has the question: in a message, or as it is."""
     weight: int = 1
     key: str = _SEARCH
     stream: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Members of the body beside `model`, `messages` and `stream`."""
+    """Members of the body beside `model`, the question and `stream`."""
     system: str = ""
     attachment: Mapping[str, Any] | None = None
     """A part of the message beside its text."""
@@ -96,7 +102,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bare:
-    """A request that is no chat, or that no SDK would send."""
+    """A request that calls no model, or that no SDK would send."""
 
     method: str
     path: str
@@ -104,52 +110,68 @@ class Bare:
     weight: int = 1
     key: str = _SEARCH
     body: bytes | None = None
+    media_type: str = "application/json"
 
 
 _AUDIO = {"type": "input_audio", "input_audio": {"data": "A" * 24_000, "format": "wav"}}
 _IMAGE = {"type": "image_url", "image_url": {"url": _PIXEL, "detail": "low"}}
+_FORM_TYPE = "multipart/form-data; boundary=form"
+_FORM = (
+    b'--form\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+    b'--form\r\nContent-Disposition: form-data; name="file"; filename="call.wav"\r\n\r\n'
+    + bytes(2048)
+    + b"\r\n--form--\r\n"
+)
 _ASKS_USAGE = {"stream_options": {"include_usage": True}}
 
-SCENARIOS: tuple[Chat | Bare, ...] = (
+SCENARIOS: tuple[Call | Bare, ...] = (
     # What most of a day looks like
-    Chat(model="gpt-4o-mini", weight=10),
-    Chat(model="gpt-4o-mini", weight=12, key=_SUPPORT, stream=True),
-    Chat(model="gpt-4o", weight=6, stream=True, options=_ASKS_USAGE),
-    Chat(model="gpt-4o", weight=6, key=_SUPPORT, stream=True, system=_HANDBOOK),
-    Chat(model="gpt-4o", weight=6, stream=True, traced=True),
-    Chat(model="claude-3-5-sonnet-20241022", weight=6, key=_SUPPORT, stream=True),
-    Chat(model="gemini-2.5-flash-all", weight=4, key=_BATCH, stream=True),
-    Chat(model="deepseek-chat", weight=4, key=_BATCH),
-    Chat(model="deepseek-reasoner", weight=4, key=_BATCH, stream=True),
-    Chat(model="o1-preview", weight=3, key=_BATCH),
-    Chat(model="qwen-turbo", weight=4, key=_VISITOR, stream=True),
+    Call(model="gpt-4o-mini", weight=10),
+    Call(model="gpt-4o-mini", weight=12, key=_SUPPORT, stream=True),
+    Call(model="gpt-4o", weight=6, stream=True, options=_ASKS_USAGE),
+    Call(model="gpt-4o", weight=6, key=_SUPPORT, stream=True, system=_HANDBOOK),
+    Call(model="gpt-4o", weight=6, stream=True, traced=True),
+    Call(model="claude-3-5-sonnet-20241022", weight=6, key=_SUPPORT, stream=True),
+    Call(model="gemini-2.5-flash-all", weight=4, key=_BATCH, stream=True),
+    Call(model="deepseek-chat", weight=4, key=_BATCH),
+    Call(model="deepseek-reasoner", weight=4, key=_BATCH, stream=True),
+    Call(model="o1-preview", weight=3, key=_BATCH),
+    Call(model="qwen-turbo", weight=4, key=_VISITOR, stream=True),
     # What a request may hold
-    Chat(model="gpt-4o-mini", weight=3, key=_SUPPORT, stream=True, options={"tools": _TOOLS}),
-    Chat(model="gpt-4o-mini", weight=2, options={"tools": _TOOLS, "tool_choice": "required"}),
-    Chat(model="gpt-4o-mini", weight=2, options={"response_format": {"type": "json_object"}}),
-    Chat(model="gpt-4o", weight=2, attachment=_IMAGE),
-    Chat(model="gpt-4o-audio-preview", attachment=_AUDIO),
-    Chat(model="gpt-4o-mini", key=_BATCH, options={"n": 3, "service_tier": "flex"}),
-    Chat(model="gpt-4o-mini", stream=True, options={"max_tokens": 12}),
+    Call(model="gpt-4o-mini", weight=3, key=_SUPPORT, stream=True, options={"tools": _TOOLS}),
+    Call(model="gpt-4o-mini", weight=2, options={"tools": _TOOLS, "tool_choice": "required"}),
+    Call(model="gpt-4o-mini", weight=2, options={"response_format": {"type": "json_object"}}),
+    Call(model="gpt-4o", weight=2, attachment=_IMAGE),
+    Call(model="gpt-4o-audio-preview", attachment=_AUDIO),
+    Call(model="gpt-4o-mini", key=_BATCH, options={"n": 3, "service_tier": "flex"}),
+    Call(model="gpt-4o-mini", stream=True, options={"max_tokens": 12}),
     # Prices: unknown, and told by the upstream itself
-    Chat(model="house-writer-7b", weight=2, stream=True),
-    Chat(model="meta-llama/llama-3.3-70b-instruct", weight=2, key=_VISITOR),
+    Call(model="house-writer-7b", weight=2, stream=True),
+    Call(model="meta-llama/llama-3.3-70b-instruct", weight=2, key=_VISITOR),
+    # What is no chat, and what is charged for but is no token
+    Call(model="text-embedding-3-small", weight=3, key=_BATCH, path="/embeddings", asks="input"),
+    Call(model="dall-e-3", key=_SUPPORT, path="/images/generations", asks="prompt", options={"n": 2}),
+    Call(model="tts-1", key=_SUPPORT, path="/audio/speech", asks="input", options={"voice": "alloy"}),
+    Bare(method="POST", path="/audio/transcriptions", body=_FORM, media_type=_FORM_TYPE, key=_SUPPORT),
+    Call(model="rerank-v3.5", path="/rerank", asks="query", options={"documents": ["one", "two", "three"]}),
+    Call(model="gpt-4.1-mini", weight=2, path="/responses", asks="input", stream=True),
+    Call(model="claude-3-5-sonnet-20241022", weight=2, key=_SUPPORT, path="/messages", stream=True),
     # Streams that go another way
-    Chat(model="house-strict-7b", stream=True),
-    Chat(model="house-slow-32b", key=_SUPPORT, stream=True, traced=True),
-    Chat(model="gpt-4o-mini", weight=3, key=_SUPPORT, stream=True, leaves_after=10),
-    Chat(model="house-flaky-7b", stream=True),
-    Chat(model="house-cut-7b", stream=True),
+    Call(model="house-strict-7b", stream=True),
+    Call(model="house-slow-32b", key=_SUPPORT, stream=True, traced=True),
+    Call(model="gpt-4o-mini", weight=3, key=_SUPPORT, stream=True, leaves_after=10),
+    Call(model="house-flaky-7b", stream=True),
+    Call(model="house-cut-7b", stream=True),
     # Errors
-    Chat(model="gpt-4o-mini", key="sk-invalid-demo"),
-    Chat(model="gpt-4o-mini", weight=2, key="sk-limited-demo"),
-    Chat(model="gpt-4o-invalid"),
-    Chat(model="o1-preview", options={"temperature": 0.2}),
-    Chat(model="house-broken-7b", stream=True),
-    Chat(model="house-broken-503-7b"),
-    Chat(model="house-portal-7b"),
-    Bare(method="POST", path="/chat/completions", body=b'{"model": "gpt-4o-mini", "messages": ['),
-    Bare(method="POST", path="/chat/completions", key="", body=b'{"model": "gpt-4o-mini"}'),
+    Call(model="gpt-4o-mini", key="sk-invalid-demo"),
+    Call(model="gpt-4o-mini", weight=2, key="sk-limited-demo"),
+    Call(model="gpt-4o-invalid"),
+    Call(model="o1-preview", options={"temperature": 0.2}),
+    Call(model="house-broken-7b", stream=True),
+    Call(model="house-broken-503-7b"),
+    Call(model="house-portal-7b"),
+    Bare(method="POST", path=_CHAT, body=b'{"model": "gpt-4o-mini", "messages": ['),
+    Bare(method="POST", path=_CHAT, key="", body=b'{"model": "gpt-4o-mini"}'),
     # Everything else that comes through a door
     Bare(method="GET", path="/models", weight=2),
     Bare(method="GET", path="/nothing/here"),
@@ -177,7 +199,7 @@ async def run_traffic(base_url: str, *, stop: asyncio.Event, pace: float = 1.0) 
             await asyncio.gather(*loops, return_exceptions=True)
 
 
-def _deck(rng: Random) -> Iterator[Chat | Bare]:
+def _deck(rng: Random) -> Iterator[Call | Bare]:
     yield from SCENARIOS
     while True:
         cards = [scenario for scenario in SCENARIOS for _ in range(scenario.weight)]
@@ -185,7 +207,7 @@ def _deck(rng: Random) -> Iterator[Chat | Bare]:
         yield from cards
 
 
-async def _play(player: _Player, deck: Iterator[Chat | Bare], rng: Random, pace: float) -> None:
+async def _play(player: _Player, deck: Iterator[Call | Bare], rng: Random, pace: float) -> None:
     await asyncio.sleep(pace * rng.uniform(0, _GAP_S[1]))  # not all at once
     while True:
         try:
@@ -226,35 +248,37 @@ class _Player:
         self._rng = rng
         self._played = itertools.count(1)
 
-    async def play(self, scenario: Chat | Bare) -> None:
+    async def play(self, scenario: Call | Bare) -> None:
         """Send it, and read the answer to its end or until the client leaves; an error answer may raise."""
         headers = self._headers(scenario)
         if isinstance(scenario, Bare):
             await self._by_aiohttp(scenario.method, scenario.path, headers, scenario.body, None)
             return
         body = self._body(scenario)
-        if self._sdk is not None:
+        if self._sdk is not None and scenario.path == _CHAT:
             await self._by_sdk(headers, body, scenario.leaves_after)
             return
         data = json.dumps(body).encode()
-        await self._by_aiohttp("POST", "/chat/completions", headers, data, scenario.leaves_after)
+        await self._by_aiohttp("POST", scenario.path, headers, data, scenario.leaves_after)
 
-    def _headers(self, scenario: Chat | Bare) -> dict[str, str]:
-        headers = {"x-user-id": self._rng.choice(_USERS), "Content-Type": "application/json"}
+    def _headers(self, scenario: Call | Bare) -> dict[str, str]:
+        media_type = scenario.media_type if isinstance(scenario, Bare) else "application/json"
+        headers = {"x-user-id": self._rng.choice(_USERS), "Content-Type": media_type}
         if scenario.key:
             headers["Authorization"] = f"Bearer {scenario.key}"
-        if isinstance(scenario, Chat) and scenario.traced:
+        if isinstance(scenario, Call) and scenario.traced:
             trace, span = self._rng.getrandbits(128), self._rng.getrandbits(64)
             headers["traceparent"] = f"00-{trace:032x}-{span:016x}-01"
         return headers
 
-    def _body(self, chat: Chat) -> dict[str, Any]:
+    def _body(self, call: Call) -> dict[str, Any]:
         question = f"{self._rng.choice(_QUESTIONS)} (#{next(self._played)})"
-        parts = [{"type": "text", "text": question}, chat.attachment]
-        asked = {"role": "user", "content": parts if chat.attachment else question}
-        told = [{"role": "system", "content": chat.system}] if chat.system else []
-        streamed = {"stream": True} if chat.stream else {}
-        return {"model": chat.model, "messages": [*told, asked], **streamed, **chat.options}
+        parts = [{"type": "text", "text": question}, call.attachment]
+        asked = {"role": "user", "content": parts if call.attachment else question}
+        told = [{"role": "system", "content": call.system}] if call.system else []
+        streamed = {"stream": True} if call.stream else {}
+        asks = [*told, asked] if call.asks == "messages" else question
+        return {"model": call.model, call.asks: asks, **streamed, **call.options}
 
     async def _by_sdk(self, headers: dict[str, str], body: dict[str, Any], leaves_after: int | None) -> None:
         create: Any = self._sdk.chat.completions.create if self._sdk is not None else None

@@ -1,5 +1,7 @@
 """A simulated upstream that speaks chat completions as OpenAI does, so that no key is needed to see it all.
 
+It has a word for other calls too (`meter.demo.operations`).
+
 Names decide what happens: a credential that begins with `sk-invalid`, `sk-forbidden` or `sk-limited` is
 refused, and a model whose name contains one of these words misbehaves as the word says:
 
@@ -18,6 +20,7 @@ import json
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from aiohttp import web
 
 from meter.demo import refusals
 from meter.demo.answer import answer_to, compact
+from meter.demo.operations import OPERATIONS, reply_to
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -158,7 +162,23 @@ class SimulatedUpstream:
         return self._refused(refusals.no_such_path(request.method, request.path))
 
     def _routes(self) -> tuple[tuple[str, str, _Serve], ...]:
-        return (("POST", "/chat/completions", self._chat), ("GET", "/models", self._models))
+        others = (("POST", end, partial(self._other, end)) for end in OPERATIONS)
+        return (("POST", "/chat/completions", self._chat), ("GET", "/models", self._models), *others)
+
+    async def _other(self, end: str, request: web.Request, body: bytes) -> web.StreamResponse:
+        # A form is no JSON, and says nothing that the answer depends on.
+        reply = reply_to(end, _decoded(body) or {}, seed=self._seed, created=self._now())
+        response = web.StreamResponse(headers=self._headers(_credential(request), 0, 0.0))
+        response.content_type = reply.media_type
+        if len(reply.steps) == 1:
+            response.content_length = len(reply.steps[0].event)
+        for step in reply.steps:
+            await self._wait(step.delay_s)
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(step.event)
+        await response.write_eof()
+        return response
 
     async def _models(self, request: web.Request, _body: bytes) -> web.StreamResponse:
         created = self._now()

@@ -9,23 +9,58 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from meter.dialects import cohere, gemini, ollama
+from meter.dialects.audio import Speech, Transcriptions, Translations
 from meter.dialects.chat import ChatCompletions, Completions
+from meter.dialects.embeddings import Embeddings
+from meter.dialects.images import ImageEdits, ImageGenerations
+from meter.dialects.messages import CountTokens, Messages
+from meter.dialects.moderations import Moderations
+from meter.dialects.responses import Fetched, InputTokens, Responses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from meter.dialect import Dialect
 
-__all__ = ["DIALECTS", "QUIET", "VERBS", "find", "model_in", "operation"]
+__all__ = ["DIALECTS", "FETCHED", "QUIET", "VERBS", "find", "model_in", "operation"]
 
 DIALECTS: Mapping[tuple[str, ...], Dialect] = {
     ("chat", "completions"): ChatCompletions(),
     ("completions",): Completions(),
+    ("embeddings",): Embeddings(),
+    ("images", "generations"): ImageGenerations(),
+    ("images", "edits"): ImageEdits(),
+    ("images", "variations"): ImageEdits(),
+    ("audio", "transcriptions"): Transcriptions(),
+    ("audio", "translations"): Translations(),
+    ("audio", "speech"): Speech(),
+    ("moderations",): Moderations(),
+    ("responses",): Responses(),
+    ("responses", "compact"): Responses(),
+    ("responses", "input_tokens"): InputTokens(),
+    ("v1", "messages"): Messages(),
+    ("messages", "count_tokens"): CountTokens(),
+    ("api", "chat"): ollama.Chat(),
+    ("api", "generate"): ollama.Generate(),
+    ("api", "embed"): ollama.Embed(),
+    ("api", "embeddings"): ollama.Embed(),
+    ("v2", "chat"): cohere.Chat(),
+    ("rerank",): cohere.Rerank(),
 }
 """By the last segments of the path that a POST goes to; the longer ones first."""
 
-VERBS: Mapping[str, Dialect] = {}
+VERBS: Mapping[str, Dialect] = {
+    "generateContent": gemini.GenerateContent(),
+    "streamGenerateContent": gemini.StreamGenerateContent(),
+    "countTokens": gemini.CountTokens(),
+    "embedContent": gemini.EmbedContent(),
+    "batchEmbedContents": gemini.EmbedContent(),
+}
 """By what follows a colon in the last segment of the path that a POST goes to: Gemini's way."""
+
+FETCHED: Dialect = Fetched()
+"""Of a GET that fetches what was made in the background."""
 
 QUIET = {"models": "models", "files": "files", "batches": "batches"}
 """Operations that use no tokens, by the path's segment that names them."""

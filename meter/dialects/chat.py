@@ -5,6 +5,7 @@ Vendors have added to the shape for years, each in their own way; what they are 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,11 +16,10 @@ from meter.asking import ask
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
 from meter.lenient import LONGEST_NAME, Shape, money, name
-from meter.usage import from_openai
+from meter.usage import count, from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
-    from decimal import Decimal
 
 __all__ = ["ChatCompletions", "Completions"]
 
@@ -42,6 +42,7 @@ class _Answer(msgspec.Struct):
 
 _answer = Shape(_Answer)
 
+_REASONING = Marks.CONTENT | Marks.REASONING
 _SAYS = {
     "content": Marks.CONTENT,
     "refusal": Marks.CONTENT,
@@ -49,11 +50,21 @@ _SAYS = {
     "function_call": Marks.CONTENT,
     "audio": Marks.CONTENT,
     "images": Marks.CONTENT,
-    "reasoning": Marks.CONTENT | Marks.REASONING,
-    "reasoning_content": Marks.CONTENT | Marks.REASONING,
-    "reasoning_details": Marks.CONTENT | Marks.REASONING,
+    "reasoning": _REASONING,
+    "reasoning_content": _REASONING,
+    "reasoning_text": _REASONING,
+    "reasoning_details": _REASONING,
 }
 """Members of a message, or of a part of one, that carry content unless they are empty."""
+
+_TEXTS = ("name", "arguments", "input", "text", "summary", "transcript")
+"""Members of a piece of content, or of a call of a tool, that are text of the model's."""
+
+_MOST_CHOICES = 128
+"""Choices whose finish reasons are kept; nobody offers more."""
+
+_TICKS = 10
+"""Decimal places of the unit that xAI tells its costs in."""
 
 
 class ChatCompletions:
@@ -114,53 +125,85 @@ def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
     facts.service_tier = name(told.service_tier) or facts.service_tier
     choices = told.choices if isinstance(told.choices, list) else []
     usages = [told.usage]
+    error = told.error
     if isinstance(told.x_groq, dict):
         usages.append(told.x_groq.get("usage"))
+        error = error or told.x_groq.get("error")
     marks = 0
+    begun = bool(facts.said)
     for place, choice in enumerate(choices):
         if isinstance(choice, dict):
-            marks |= _read_choice(place, choice, facts)
+            marks |= _read_choice(place, choice, facts, begun=begun)
             usages.append(choice.get("usage"))  # Moonshot
     _read_usage(usages, facts)
     if told.usage is None:
         marks |= Marks.USAGE_NULL
-    if failed or told.error or "error" in (told.object, told.type) or _minimax_failed(told.base_resp):
-        facts.error = error_of({"error": told.error or msgspec.structs.asdict(told)}) or facts.error or ""
+    if failed or error or "error" in (told.object, told.type) or _minimax_failed(told.base_resp):
+        facts.error = error_of({"error": error or msgspec.structs.asdict(told)}) or facts.error or ""
     elif isinstance(told.usage, dict) and not choices:
         marks |= Marks.USAGE_EVENT
     return marks
 
 
-def _read_choice(place: int, choice: dict[str, Any], facts: Facts) -> int:
+def _read_choice(place: int, choice: dict[str, Any], facts: Facts, *, begun: bool) -> int:
     marks = 0
     reason = choice.get("finish_reason")
     if isinstance(reason, str) and reason:
         marks = Marks.FINISH
         index = choice.get("index")
-        facts.finish_reasons[index if isinstance(index, int) else place] = reason[:LONGEST_NAME]
+        _finish(index if isinstance(index, int) else place, reason, facts)
         if reason == "error":
             facts.error = error_of({"error": choice.get("error")}) or facts.error or ""
-    part = choice.get("delta") or choice.get("message")
+    # A message after deltas says what they said once more: MiniMax's last frame.
+    part = choice.get("delta") or (None if begun else choice.get("message"))
     if isinstance(part, dict):
-        for member, value in part.items():
-            if value and member in _SAYS:
-                marks |= _SAYS[member]
-                _say(value, facts)
-    elif text := choice.get("text"):  # the older shape
+        return marks | _read_part(part, facts)
+    if text := choice.get("text"):  # the older shape
         marks |= Marks.CONTENT
         facts.say(text)
     return marks
 
 
-def _say(value: Any, facts: Facts) -> None:
-    """Take note of content for an estimate: a text, or the calls of tools and functions."""
-    if isinstance(value, str):
-        facts.say(value)
-        return
-    for call in value if isinstance(value, list) else (value,):
-        told = call.get("function", call) if isinstance(call, dict) else {}
-        for member in ("name", "arguments", "text", "transcript") if isinstance(told, dict) else ():
+def _finish(index: int, reason: str, facts: Facts) -> None:
+    facts.said = facts.said or 0.0  # an answer was seen, if one without text
+    if len(facts.finish_reasons) < _MOST_CHOICES:
+        facts.finish_reasons[index] = reason[:LONGEST_NAME]
+
+
+def _read_part(part: dict[str, Any], facts: Facts) -> int:
+    """Take note of a message, or of a part of one; return its `Marks`."""
+    marks = 0
+    for member, value in part.items():
+        if not value or member not in _SAYS:
+            continue
+        mark = _SAYS[member]
+        if mark & marks & Marks.REASONING:
+            continue  # servers that rename the member send it by both names
+        if isinstance(value, str):
+            facts.say(value)
+        else:
+            mark = _read_pieces(value, mark, facts)
+        marks |= mark
+    return marks
+
+
+def _read_pieces(value: Any, mark: int, facts: Facts) -> int:
+    """Take note of parts of a text, or of calls of tools and functions; return their `Marks`."""
+    said = facts.said
+    thinks = False
+    for piece in value if isinstance(value, list) else (value,):
+        if not isinstance(piece, dict):
+            continue
+        told = piece.get("function") or piece.get("custom") or piece
+        for member in _TEXTS if isinstance(told, dict) else ():
             facts.say(told.get(member))
+        if thought := piece.get("thinking"):  # Mistral: parts of its own among those of the content
+            thinks = True
+            for part in thought if isinstance(thought, list) else (thought,):
+                facts.say(part.get("text") if isinstance(part, dict) else part)
+    if mark & Marks.REASONING and facts.said == said:
+        return 0  # encrypted: nobody saw it being thought
+    return mark | Marks.REASONING if thinks else mark
 
 
 def _minimax_failed(status: Any) -> bool:
@@ -175,13 +218,29 @@ def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
         counted = from_openai(usage)
         if counted is not None and (any(counted.values()) or not facts.usage):
             facts.usage = counted
-            facts.provider_cost_usd = _cost(usage.get("cost"))
+            facts.provider_cost_usd = _cost(usage)
             return
 
 
-def _cost(value: Any) -> Decimal | None:
+def _cost(usage: dict[str, Any]) -> Decimal | None:
     """Return what an upstream says it cost, in USD."""
-    return money(value.get("total_cost") if isinstance(value, dict) else value)  # Perplexity
+    ticks = count(usage.get("cost_in_usd_ticks"))
+    if ticks is not None:
+        return Decimal(ticks).scaleb(-_TICKS)
+    told, details = usage.get("cost"), usage.get("cost_details")
+    cost = _amount(told.get("total_cost") if isinstance(told, dict) else told)  # Perplexity's has parts
+    if cost is not None and usage.get("is_byok") is True and isinstance(details, dict):
+        # OpenRouter's is its fee alone where the maker's own key was used.
+        cost += _amount(details.get("upstream_inference_cost")) or 0
+    return cost
+
+
+def _amount(value: Any) -> Decimal | None:
+    """Return an amount of money, which some write as a text."""
+    try:
+        return money(float(value) if isinstance(value, str) else value)
+    except ValueError:
+        return None
 
 
 class Completions(ChatCompletions):

@@ -55,7 +55,7 @@ _UNITS = (
 
 _REQUESTS, _REQUESTS_PER = "requests_kcount", 1000
 
-_TIER_CONDITIONS = ("service_tier", "processing")
+_TIER_CONDITIONS = ("service_tier", "processing", "speed")
 """Conditions of a variant whose value is what an answer tells as its service tier."""
 
 _PRECISE = Context(prec=60)

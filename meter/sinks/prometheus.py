@@ -40,15 +40,18 @@ __all__ = ["REASONS", "Catalogue", "PrometheusSink", "State"]
 _REASONS = """
 stop length content_filter tool_calls function_call error eos eos_token stop_sequence model_length
 abort insufficient_system_resource sensitive network_error repetition timeout cancelled
-completed incomplete failed max_output_tokens
+completed incomplete failed max_output_tokens turn_detected client_cancelled
 end_turn max_tokens tool_use pause_turn refusal compaction model_context_window_exceeded
-guardrail_intervened content_filtered
+guardrail_intervened content_filtered malformed_model_output malformed_tool_use
 STOP MAX_TOKENS SAFETY RECITATION LANGUAGE OTHER BLOCKLIST PROHIBITED_CONTENT SPII
 MALFORMED_FUNCTION_CALL IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION IMAGE_OTHER NO_IMAGE
-UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS FINISH_REASON_UNSPECIFIED
+UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MISSING_THOUGHT_SIGNATURE MALFORMED_RESPONSE MODEL_ARMOR
+FINISH_REASON_UNSPECIFIED
 COMPLETE STOP_SEQUENCE TOOL_CALL ERROR ERROR_TOXIC ERROR_LIMIT USER_CANCEL TIMEOUT load unload
 """
-"""Of OpenAI and those who follow it, of its responses, Anthropic and Bedrock, Gemini, Cohere and Ollama."""
+"""Of OpenAI and those who follow it, of its responses and realtime, Anthropic and Bedrock, Gemini, Cohere and
+Ollama.
+"""
 
 REASONS = frozenset(_REASONS.split())
 """Finish reasons that show by name; upstreams invent others, and those fold."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
+from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
+from aiohttp.test_utils import TestServer
 
-from meter.demo import run, summary
+from meter import app
+from meter.demo import PRICES, demo_settings, run, summary
+from meter.demo.traffic import SCENARIOS, run_traffic
+from meter.demo.upstream import SimulatedUpstream
+from meter.exchange import UNITS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 METRICS = """\
 # HELP meter_requests_total Requests
@@ -45,6 +56,44 @@ def test_demo_without_traffic_is_quiet(capfd: pytest.CaptureFixture[str]) -> Non
     assert code == 0
     assert "exchange" not in out
     assert "\nrequests  0: " in told
+
+
+async def test_every_metric_is_filled(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One round of the traffic leaves no metric without a sample, and shows every unit and way to call."""
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(PRICES)
+    upstream = SimulatedUpstream(pace=0.05, keep=10_000)
+    async with TestServer(upstream.app()) as server, asyncio.timeout(60):
+        configured = demo_settings(str(server.make_url("/v1")), prices, port=0, admin_port=0)
+        async with app.serving(configured) as running:
+            stop = asyncio.Event()
+            sending = asyncio.create_task(run_traffic(running.url, stop=stop, pace=0.05))
+            while len(upstream.seen) < 2 * len(SCENARIOS):  # noqa: ASYNC110  # only tests wait for it
+                await asyncio.sleep(0.01)
+            stop.set()
+            await sending
+            await running.drained()
+            async with aiohttp.ClientSession() as session, session.get(f"{running.admin_url}/metrics") as got:
+                metrics = await got.text()
+    capfd.readouterr()
+    names = set(re.findall(r"^# TYPE (meter_\S+)", metrics, re.MULTILINE))
+    filled = {
+        re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"^meter_\w+", metrics, re.MULTILINE)
+    }
+    operations = set(re.findall(r'^meter_requests_total\{.*?operation="(\w+)"', metrics, re.MULTILINE))
+    units = set(re.findall(r'^meter_units_total\{.*?unit="(\w+)"', metrics, re.MULTILINE))
+
+    assert set() == names - filled
+    assert set(UNITS) == units
+    assert {
+        "embeddings",
+        "image_generation",
+        "speech",
+        "transcription",
+        "rerank",
+        "responses",
+        "messages",
+    } < operations
 
 
 def test_port_in_use_is_an_os_error() -> None:

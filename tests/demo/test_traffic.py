@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from meter.demo import traffic
-from meter.demo.traffic import KEYS, SCENARIOS, Bare, Chat, run_traffic
+from meter.demo.traffic import KEYS, SCENARIOS, Bare, Call, run_traffic
 from meter.demo.upstream import SimulatedUpstream
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ async def until(upstream: SimulatedUpstream, enough: Callable[[SimulatedUpstream
         await sending
 
 
-def chats(upstream: SimulatedUpstream) -> list[tuple[Seen, dict[str, Any]]]:
-    """Return the chats that arrived, each with its body decoded."""
+def calls(upstream: SimulatedUpstream) -> list[tuple[Seen, dict[str, Any]]]:
+    """Return the calls of models that arrived, each with its body decoded."""
     return [(seen, json.loads(seen.body)) for seen in upstream.seen if seen.body.endswith(b"}")]
 
 
@@ -52,15 +52,16 @@ async def test_every_scenario_is_played(sender: str) -> None:
     """One round shows every model, key, method and path of the table."""
     upstream = SimulatedUpstream(pace=0, keep=10_000)
     await until(upstream, lambda seen: len(seen.seen) >= len(SCENARIOS) + 32)
-    agents = {seen.headers["User-Agent"].split("/")[0] for seen, _ in chats(upstream)}
+    agents = {seen.headers["User-Agent"].split("/")[0] for seen, _ in calls(upstream)}
     keys = {seen.headers.get("Authorization", "").removeprefix("Bearer ") for seen in upstream.seen}
-    models = {body["model"] for _, body in chats(upstream)}
+    models = {body["model"] for _, body in calls(upstream)}
     targets = {(seen.method, seen.target) for seen in upstream.seen}
 
     assert ("AsyncOpenAI" in agents) == (sender == "sdk")
     assert keys == {scenario.key for scenario in SCENARIOS}
-    assert models == {scenario.model for scenario in SCENARIOS if isinstance(scenario, Chat)}
+    assert models == {scenario.model for scenario in SCENARIOS if isinstance(scenario, Call)}
     assert targets >= {(s.method, f"/v1{s.path}") for s in SCENARIOS if isinstance(s, Bare)}
+    assert targets >= {("POST", f"/v1{s.path}") for s in SCENARIOS if isinstance(s, Call)}
     assert any("traceparent" in seen.headers for seen in upstream.seen)
 
 
@@ -74,10 +75,10 @@ async def test_some_clients_leave() -> None:
 
 
 async def test_questions_differ() -> None:
-    """No two chats ask the same, so their answers differ too."""
+    """No two calls ask the same, so their answers differ too."""
     upstream = SimulatedUpstream(pace=0, keep=10_000)
     await until(upstream, lambda seen: len(seen.seen) > 100)
-    asked = [json.dumps(body["messages"][-1]) for _, body in chats(upstream) if "messages" in body]
+    asked = [json.dumps(body) for _, body in calls(upstream) if len(body) > 1]
 
     assert len(asked) == len(set(asked))
 

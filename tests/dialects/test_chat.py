@@ -16,6 +16,17 @@ from meter.dialects.chat import ChatCompletions
 CHAT = ChatCompletions()
 
 
+class Heard(Facts):
+    """Facts that keep the words that were said."""
+
+    heard = ""
+
+    def say(self, text: Any) -> None:
+        """Keep a text."""
+        super().say(text)
+        self.heard += text if isinstance(text, str) else ""
+
+
 def read(body: bytes) -> Request:
     """Return what a request's body says."""
     return read_request(CHAT, body)
@@ -45,6 +56,11 @@ def event(data: bytes, name: bytes = b"") -> tuple[int, Facts]:
         (b'{"choices":[{"text":"a"}]}', Marks.CONTENT),
         (b'{"choices":[{"message":{"content":"a"}}]}', Marks.CONTENT),
         (b'{"choices":[{"delta":{"reasoning_content":"a"}}]}', Marks.CONTENT | Marks.REASONING),
+        (b'{"choices":[{"delta":{"reasoning_details":[{"text":"a"}]}}]}', Marks.CONTENT | Marks.REASONING),
+        (b'{"choices":[{"delta":{"reasoning_details":[{"data":"gAAA"}]}}]}', 0),
+        (b'{"choices":[{"delta":{"content":[{"thinking":"a"}]}}]}', Marks.CONTENT | Marks.REASONING),
+        (b'{"choices":[{"delta":{"content":[{"text":"a"}]}}]}', Marks.CONTENT),
+        (b'{"choices":[{"delta":{"annotations":[{}]}}]}', 0),
         (b'{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}', Marks.CONTENT | Marks.FINISH),
         (b'{"choices":[{"finish_reason":""}],"usage":{}}', 0),
         (b'{"choices":[],"usage":{}}', Marks.USAGE_EVENT),
@@ -71,7 +87,9 @@ def test_marks(data: bytes, marks: int) -> None:
         (b"-0.1", "None"),
         (b"1e7", "None"),
         (b"true", "None"),
-        (b'"0.1"', "None"),
+        (b'"0.0000036"', "0.0000036"),
+        (b'"free"', "None"),
+        (b'"inf"', "None"),
         (b"NaN", "None"),
         (b"{}", "None"),
     ],
@@ -81,6 +99,74 @@ def test_takes_the_upstreams_word_on_cost(cost: bytes, expected: str) -> None:
     _, facts = event(b'{"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":' + cost + b"}}")
 
     assert expected == str(facts.provider_cost_usd)
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (b'"cost_in_usd_ticks":37756000', "0.0037756000"),
+        (b'"cost_in_usd_ticks":0', "0E-10"),
+        (b'"cost_in_usd_ticks":-1', "None"),
+        (b'"cost":0.05,"cost_details":{"upstream_inference_cost":1}', "0.05"),
+        (b'"cost":0.05,"is_byok":true,"cost_details":{"upstream_inference_cost":1}', "1.05"),
+        (b'"cost":0.05,"is_byok":true,"cost_details":{"upstream_inference_cost":null}', "0.05"),
+        (b'"cost":0.05,"is_byok":true,"cost_details":[1]', "0.05"),
+        (b'"is_byok":true,"cost_details":{"upstream_inference_cost":1}', "None"),
+    ],
+)
+def test_adds_up_what_it_cost(members: bytes, expected: str) -> None:
+    """XAI's ticks are read exactly, and a fee for the use of one's own key is added to what the key paid."""
+    _, facts = event(b'{"usage":{"prompt_tokens":1,"completion_tokens":1,' + members + b"}}")
+
+    assert expected == str(facts.provider_cost_usd)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [
+            b'{"choices":[{"delta":{"content":"one two"}}]}',
+            b'{"choices":[{"message":{"content":"one two"}}]}',
+        ],
+        [b'{"choices":[{"message":{"content":"one two"}}]}'],
+        [b'{"choices":[{"delta":{"content":"one two"},"message":{"content":"one two"}}]}'],
+        [b'{"choices":[{"delta":{"reasoning":"one two","reasoning_content":"one two"}}]}'],
+        [b'{"choices":[{"delta":{"reasoning":"one two","reasoning_details":[{"text":"one two"}]}}]}'],
+        [b'{"choices":[{"delta":{"reasoning_details":[{"summary":"one two"}]}}]}'],
+        [b'{"choices":[{"delta":{"content":[{"thinking":[{"text":"one"},1]},{"text":" two"}]}}]}'],
+        [b'{"choices":[{"delta":{"content":[{"thinking":"one"},{"text":" two"}]}}]}'],
+        [b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"one","arguments":" two"}}]}}]}'],
+        [b'{"choices":[{"delta":{"tool_calls":[{"custom":{"name":"one","input":" two"}}]}}]}'],
+        [b'{"choices":[{"delta":{"function_call":{"name":"one","arguments":" two"}}}]}'],
+        [b'{"choices":[{"delta":{"audio":{"id":"a","data":"AAAA","transcript":"one two"}}}]}'],
+        [b'{"choices":[{"delta":{"refusal":"one two"}}]}'],
+        [b'{"choices":[{"text":"one two"}]}'],
+        [b'{"choices":[{"delta":{"content":"one"}},{"delta":{"content":" two"}}]}'],
+    ],
+)
+def test_hears_everything_once(told: list[bytes]) -> None:
+    """What is said in a stream is estimated once, by however many names and however often it comes."""
+    facts = Heard()
+    for data in told:
+        CHAT.read_event(b"", data, facts)
+
+    assert "one two" == facts.heard
+
+
+def test_an_empty_answer_was_seen() -> None:
+    """An answer without a word has nothing to estimate, and is known to have come."""
+    _, facts = event(b'{"choices":[{"delta":{},"finish_reason":"stop"}]}')
+
+    assert 0.0 == facts.said
+
+
+def test_keeps_no_more_reasons_than_there_are_choices() -> None:
+    """An upstream that invents choices without end is not listened to for ever."""
+    facts = Facts()
+    for index in range(1000):
+        CHAT.read_event(b"", b'{"choices":[{"index":%d,"finish_reason":"stop"}]}' % index, facts)
+
+    assert 128 == len(facts.finish_reasons)
 
 
 def test_keeps_no_long_names() -> None:
@@ -291,6 +377,13 @@ WORDS = (
     "finish_reason",
     "prompt_tokens",
     "x_groq",
+    "content",
+    "reasoning_details",
+    "thinking",
+    "function",
+    "cost",
+    "cost_details",
+    "is_byok",
 )
 
 

@@ -1,0 +1,80 @@
+"""Embeddings: POST .../embeddings.
+
+An answer is megabytes of numbers, or of base64, around two members that matter: the model, and a usage that
+has a prompt and nothing else. What came in is all that is paid for; of what goes out only its being there is
+of interest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from meter import inquiry
+from meter.dialect import Facts, Request
+from meter.errors import error_of, read_error
+from meter.lenient import Shape, money, name
+from meter.usage import of_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Embeddings"]
+
+
+class _Answer(msgspec.Struct):
+    id: Any = None
+    object: Any = None
+    model: Any = None
+    data: Any = None
+    usage: Any = None
+    type: Any = None
+    code: Any = None
+    error: Any = None
+    base_resp: Any = None
+
+
+_answer = Shape(_Answer)
+
+
+class Embeddings:
+    """The dialect of embeddings."""
+
+    operation = "embeddings"
+    consumes = True
+    streams_array = False
+    returned = ()
+
+    def read_request(self, body: bytes) -> Generator[None, None, Request]:
+        """Read a request's body."""
+        told = yield from inquiry.read(body)
+        return Request(model=told.model, stream=told.streams, prompt_tokens=told.tokens("input"))
+
+    def read_answer(self, body: bytes, facts: Facts) -> None:
+        """Read a whole JSON answer."""
+        told = _answer(body)
+        if told is None:
+            error = read_error(body)
+            facts.error = facts.error if error is None else error
+            return
+        facts.response_id = name(told.id) or facts.response_id
+        facts.response_model = name(told.model) or facts.response_model
+        failed = error_of(msgspec.structs.asdict(told))
+        if failed is not None or _minimax_failed(told.base_resp):
+            facts.error = failed or ""
+        elif told.data:
+            facts.said = facts.said or 0.0
+        if isinstance(told.usage, dict):
+            facts.usage = of_prompt(told.usage) or facts.usage
+            facts.provider_cost_usd = money(told.usage.get("cost"))
+        facts.final_usage = facts.usage is not None
+
+    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - of no event is it told
+        """Read one event's data: nobody is known to stream embeddings, and an answer is one all the same."""
+        self.read_answer(data, facts)
+        return 0
+
+
+def _minimax_failed(status: Any) -> bool:
+    return isinstance(status, dict) and status.get("status_code") not in (None, 0, "0")

@@ -1,0 +1,70 @@
+"""Moderations: POST .../moderations.
+
+OpenAI's are free and tell no usage, and an answer without one lacks nothing; where one is told, as Mistral
+does, it is counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from meter import inquiry
+from meter.dialect import Facts, Request
+from meter.errors import error_of, read_error
+from meter.lenient import Shape, money, name
+from meter.usage import of_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Moderations"]
+
+
+class _Answer(msgspec.Struct):
+    id: Any = None
+    object: Any = None
+    model: Any = None
+    usage: Any = None
+    type: Any = None
+    code: Any = None
+    error: Any = None
+
+
+_answer = Shape(_Answer)
+
+
+class Moderations:
+    """The dialect of moderations."""
+
+    operation = "moderation"
+    consumes = False
+    streams_array = False
+    returned = ()
+
+    def read_request(self, body: bytes) -> Generator[None, None, Request]:
+        """Read a request's body."""
+        told = yield from inquiry.read(body)
+        return Request(model=told.model, stream=told.streams)
+
+    def read_answer(self, body: bytes, facts: Facts) -> None:
+        """Read a whole JSON answer."""
+        told = _answer(body)
+        if told is None:
+            error = read_error(body)
+            facts.error = facts.error if error is None else error
+            return
+        facts.response_id = name(told.id) or facts.response_id
+        facts.response_model = name(told.model) or facts.response_model
+        failed = error_of(msgspec.structs.asdict(told))
+        facts.error = facts.error if failed is None else failed
+        if isinstance(told.usage, dict):
+            facts.usage = of_prompt(told.usage) or facts.usage
+            facts.provider_cost_usd = money(told.usage.get("cost"))
+        facts.final_usage = facts.usage is not None
+
+    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - no event has a name here
+        """Read one event's data: nobody is known to stream moderations, and an answer is one all the same."""
+        self.read_answer(data, facts)
+        return 0
