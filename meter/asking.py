@@ -36,7 +36,10 @@ def ask(body: bytes, options: bytes | None) -> Generator[None, None, bytes | Non
         return None
     standing = body[place.value : place.end]
     asking = b"{" + _ASKED + b"}" if standing == b"null" else (yield from _switched_on(standing))
-    return None if asking is None else body[: place.value] + asking + body[place.end :]
+    if asking is None:
+        return None
+    whole = memoryview(body)  # of which nothing is copied twice
+    return b"".join((whole[: place.value], asking, whole[place.end :]))
 
 
 def _has_asked(options: bytes) -> bool:

@@ -57,7 +57,7 @@ class Marks:
     USAGE_NULL = 16
     """Has a top-level `usage` that is null: what asking adds to the other events."""
     BARE = 32
-    """Carries no content however long it is; of others that are too long to be read whole, all are taken to."""
+    """Carries no content, however long it is; others are taken to if they are too long to be read whole."""
 
 
 @dataclass(slots=True)
@@ -83,6 +83,11 @@ class Facts:
     """An error inside the answer: its published code or type, or "" where it names none."""
     said: float | None = None
     """An estimate of the tokens of content that was seen; None where no answer was."""
+
+    def fail(self, error: str | None) -> None:
+        """Take note of an error: its name, or "" where it has none; None is no error."""
+        if error is not None:
+            self.error = error or self.error or ""
 
     def say(self, text: Any) -> None:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""

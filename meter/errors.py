@@ -13,7 +13,7 @@ import msgspec
 
 from meter.exchange import Outcome
 
-__all__ = ["ERROR_TYPES", "METER_CODES", "error_of", "error_type", "read_error"]
+__all__ = ["ERROR_TYPES", "METER_CODES", "error_of", "error_type", "read_error", "refused"]
 
 METER_CODES = frozenset(
     (
@@ -197,6 +197,11 @@ def error_of(told: Any) -> str | None:
         return "" if error else None
     names = (error.get("code"), error.get("type"), error.get("status"))
     return next((name for name in names if isinstance(name, str) and name in ERROR_TYPES), "")
+
+
+def refused(base_resp: Any) -> bool:
+    """Tell whether MiniMax, which has a status of its own in every answer, says no."""
+    return isinstance(base_resp, dict) and base_resp.get("status_code") not in (None, 0, "0")
 
 
 def read_error(body: bytes) -> str | None:

@@ -21,7 +21,9 @@ __all__ = [
     "forwarded",
     "media_type",
     "replace",
+    "switching",
     "trace_id",
+    "wants_websocket",
     "without",
 ]
 
@@ -47,14 +49,38 @@ _TRACEPARENT = re.compile(
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return the fields that travel, in their order and spelling."""
     fields = list(fields)
-    nominated = {
+    home = HOP_BY_HOP | _nominated(fields)
+    return [(name, value) for name, value in fields if name.lower() not in home]
+
+
+def switching(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Return the fields that travel where protocols switch: `Upgrade` too, and `Connection` that names it."""
+    fields = list(fields)
+    home = (HOP_BY_HOP | _nominated(fields)) - {b"connection", b"upgrade"}
+    out: Fields = []
+    seen = set()
+    for name, value in fields:
+        lower = name.lower()
+        if lower not in home and lower not in seen:
+            out.append((name, b"Upgrade" if lower == b"connection" else value))
+        seen.update({lower} & {b"connection", b"upgrade"})
+    return out
+
+
+def wants_websocket(method: str, fields: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a request asks to switch to WebSocket, and to nothing else."""
+    protocols = [value.strip().lower() for name, value in fields if name.lower() == b"upgrade"]
+    return method == "GET" and protocols == [b"websocket"] and b"upgrade" in _nominated(fields)
+
+
+def _nominated(fields: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+    """Return what the fields called `Connection` name, in lower case."""
+    return {
         token.strip().lower()
         for name, value in fields
         if name.lower() == b"connection"
         for token in value.split(b",")
     }
-    home = HOP_BY_HOP | nominated
-    return [(name, value) for name, value in fields if name.lower() not in home]
 
 
 def without(fields: Fields, *names: bytes) -> Fields:

@@ -75,8 +75,17 @@ class Lines(_Cutter):
         return parts
 
 
-_MARK = re.compile(rb'[][{}"]')
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+
+# What is of no interest, whole strings included, and then brackets that open (1), brackets that close (2),
+# a string that goes on in the next piece (3: its last byte, if that escapes the next one) or the end. It
+# matches everywhere, so that a piece is gone through once, at the speed of C but for its brackets.
+_STEP = re.compile(
+    rb'(?:[^\[\]{}"]++|"(?:[^"\\]++|\\.)*+")*+'
+    rb'(?:([\[{]++)|([\]}]++)|"(?:[^"\\]++|\\.)*+(\\?)\Z|\Z)',
+    re.DOTALL,
+)
+_OPENS, _CLOSES, _GOES_ON = 1, 2, 3
 
 
 class Elements(_Cutter):
@@ -96,35 +105,40 @@ class Elements(_Cutter):
         """Return the elements that `piece` completes."""
         parts: list[Part] = []
         start = 0 if self._depth >= self._level else -1  # of the text that we are inside of
-        at = 0
-        while at < len(piece):
-            if self._inside:
-                at = self._string_end(piece, at)
-                continue
-            mark = _MARK.search(piece, at)
-            if mark is None:
-                break
-            at = mark.end()
-            if mark[0] == b'"':
-                self._inside = True
-            elif mark[0] in (b"{", b"["):
-                if self._depth == 0:
-                    self._level = 2 if mark[0] == b"[" else 1
-                self._depth += 1
-                start = at - 1 if self._depth == self._level else start
-            else:
-                self._depth = max(0, self._depth - 1)
-                if self._depth == self._level - 1 and start >= 0:
-                    parts.append(self._ended(piece[start:at]))
+        at = self._string_end(piece) if self._inside and piece else 0
+        for step in _STEP.finditer(piece, at):
+            kind, end = step.lastindex, step.end()
+            if kind == _OPENS:
+                opens = self._opened(piece, step.start(_OPENS), end)
+                start = opens if opens >= 0 else start
+            elif kind == _CLOSES:
+                closes = self._closed(step.start(_CLOSES), end)
+                if closes >= 0 and start >= 0:
+                    parts.append(self._ended(piece[start:closes]))
                     start = -1
-        if 0 <= start < len(piece):
+            elif kind == _GOES_ON:
+                self._inside, self._escaped = True, bool(step[_GOES_ON])
+        if start >= 0 and piece:
             self._hold(piece[start:], parts)
         return parts
 
-    def _string_end(self, piece: bytes, at: int) -> int:
+    def _opened(self, piece: bytes, first: int, end: int) -> int:
+        """Go deeper by the brackets from `first` to `end`; return where a text begins, -1 where none does."""
+        if self._depth == 0:
+            self._level = 2 if piece.startswith(b"[", first) else 1
+        begins = first + self._level - self._depth - 1
+        self._depth += end - first
+        return begins if first <= begins < end else -1
+
+    def _closed(self, first: int, end: int) -> int:
+        """Come up by the brackets from `first` to `end`; return where a text ends, -1 where none does."""
+        ends = first + self._depth - self._level + 1
+        self._depth = max(0, self._depth - (end - first))
+        return ends if first < ends <= end else -1
+
+    def _string_end(self, piece: bytes) -> int:
         """Return one past the closing quote of the string that we are inside of, or the piece's end."""
-        if self._escaped:
-            self._escaped, at = False, at + 1
+        at, self._escaped = int(self._escaped), False
         found = _STRING.match(piece, at)
         end = at if found is None else found.end()
         if end >= len(piece):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from meter.exchange import Outcome
+from meter.exchange import Outcome, UsageSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -183,11 +183,16 @@ def _folds(ids: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     yield (upstream, operation, OTHER, OTHER, *tags)
 
 
+_SUCCESS = range(200, 300)
+_SWITCHED = 101
+
+
 def _earned(exchange: Exchange) -> bool:
+    # That a WebSocket was opened proves nothing; that a response inside of it told what it used does.
+    told = exchange.status == _SWITCHED and exchange.usage_source is UsageSource.REPORTED
     return (
         exchange.outcome is Outcome.OK
-        and exchange.status is not None
-        and 200 <= exchange.status < 300  # noqa: PLR2004  HTTP's own name for success
+        and (exchange.status in _SUCCESS or told)
         and exchange.operation not in _PROVES_NOTHING
     )
 

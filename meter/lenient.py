@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-__all__ = ["LONGEST_NAME", "UNREADABLE", "Shape", "money", "name"]
+__all__ = ["LONGEST_NAME", "UNREADABLE", "Shape", "money", "name", "written"]
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoders raise, whatever they are fed."""
@@ -47,9 +47,8 @@ class Shape(Generic[_Struct]):
             return None
         if not isinstance(told, dict):
             return None
-        return self._struct(
-            **{field: told[field] for field in self._struct.__struct_fields__ if field in told}
-        )
+        names = zip(self._struct.__struct_fields__, self._struct.__struct_encode_fields__, strict=True)
+        return self._struct(**{field: told[member] for field, member in names if member in told})
 
 
 def _whole_number(digits: str) -> int | None:
@@ -69,3 +68,11 @@ def money(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return Decimal(repr(value)) if 0 <= value <= _DEAREST_USD else None
+
+
+def written(value: Any) -> str:
+    """Return a JSON value, such as the arguments of a call, about as a model has written it."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return ""

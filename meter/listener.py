@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
-import struct
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
+
+from meter.switching import Switching, reset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,34 +25,29 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
 
     from meter.headers import Fields
+    from meter.switching import End
 
     Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
     Malformed: TypeAlias = Callable[[web.BaseRequest, BaseException | None], web.StreamResponse]
 
 __all__ = ["Connection", "Listener", "RawAnswer", "error_body"]
 
-_NO_LINGER = struct.pack("ii", 1, 0)
 _FLUSH_SECONDS = 60.0
 """A client that does not take what is left of a broken answer is waited for no longer."""
 
-_GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+_BROKEN = select.POLLHUP | select.POLLERR
+_GONE = getattr(select, "POLLRDHUP", 0) | _BROKEN
 _LOOK_SECONDS = 0.05
 """So often a client that is not being read from is looked at: its leaving would not be noticed otherwise."""
 
 _BODILESS_STATUSES = frozenset((204, 304))
+_SWITCHING = 101
 
 
 def error_body(message: str, code: str) -> bytes:
     """Return an error of Meter's own in the OpenAI shape, as JSON."""
     error = {"message": message, "type": "meter_error", "param": None, "code": code}
     return msgspec.json.encode({"error": error})
-
-
-def _reset(transport: asyncio.WriteTransport) -> None:
-    """Break a connection so that nobody can take it for a clean end: by RST, which drops what is unsent."""
-    with suppress(OSError):  # it may be closed already
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    transport.abort()
 
 
 class RawAnswer(web.StreamResponse):
@@ -74,6 +68,9 @@ class RawAnswer(web.StreamResponse):
         request, writer = self._req, self._payload_writer
         assert request is not None  # noqa: S101 - set by `prepare`
         assert writer is not None  # noqa: S101 - set by `prepare`
+        if self.status == _SWITCHING:  # what follows is no HTTP
+            self._keep_alive = False
+            return
         keep = request.keep_alive and self._may_keep_alive
         sized = any(name.lower() == b"content-length" for name, _ in self._fields)
         if not (sized or request.method == "HEAD" or self.status in _BODILESS_STATUSES):
@@ -100,7 +97,7 @@ class RawAnswer(web.StreamResponse):
             transport.close()  # without the last chunk, or short of Content-Length
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
         else:
-            _reset(transport)
+            reset(transport)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """End the answer, with the body it was made with if it has not been written."""
@@ -122,10 +119,10 @@ class RawAnswer(web.StreamResponse):
         writer.send_headers()  # type: ignore[union-attr]
 
 
-class Connection(web.RequestHandler):
+class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `eof_received`, aiohttp's has no say
     """One client's connection: notes when a request began, and does not wait for a slow head for ever."""
 
-    __slots__ = ("_began", "_body", "_head_timer", "_listener", "_look_timer")
+    __slots__ = ("_began", "_body", "_head_timer", "_listener", "_look_timer", "end")
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__(listener, **options)
@@ -136,9 +133,13 @@ class Connection(web.RequestHandler):
         """Body of the last request that was parsed."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
+        self.end: End | None = None
 
     def data_received(self, data: bytes) -> None:
         """Note the first byte of a request; give its head so much time and no more."""
+        if self.end is not None:
+            super().data_received(data)
+            return
         # Bytes that are no part of the last request's body begin the next one, whoever is at what meanwhile;
         # aiohttp itself calls this with none, to go on with what it has.
         if data and self._head_timer is None and (self._body is None or self._body.is_eof()):
@@ -157,6 +158,17 @@ class Connection(web.RequestHandler):
         self._stop_head_timer()
         self._stop_looking()
         super().connection_lost(exc)
+
+    @property
+    def may_switch(self) -> bool:
+        """The request at hand asks for a WebSocket, and what follows it has not been taken for HTTP."""
+        return self._upgraded
+
+    def switch(self, end: End) -> None:
+        """Speak HTTP no more: tell `end` of what comes, and first of what has come behind the request."""
+        self._stop_head_timer()
+        self.end = end
+        self.set_parser(end)  # type: ignore[arg-type] # it has all that is asked of a parser
 
     def taken(self) -> float:
         """Return when the request at hand began, in seconds on the monotonic clock.
@@ -197,7 +209,9 @@ class Connection(web.RequestHandler):
         if self.transport is None:
             return
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), _GONE)
+        # In a tunnel, a client that says no more may still listen.
+        gone = _GONE if self.end is None else _BROKEN
+        poll.register(self.transport.get_extra_info("socket").fileno(), gone)
         if poll.poll(0):
             self.transport.abort()
         else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Member", "append", "cut_null", "member_bytes", "members", "scan"]
 
 _DEPTH = 1_000
+_MOST_MEMBERS = 10_000
 _STRETCH = 1 << 18  # bytes of one string between two yields: below a millisecond, escapes aside
 
 _BLANKS = b" \t\n\r"
@@ -83,8 +84,8 @@ def scan(
     """Find the top-level members of one JSON object, in their order; `None` where `text` is anything else.
 
     Yields every `slice_tokens` tokens and every 256 KiB of a string, so that a caller can give way to others.
-    Nesting deeper than 1,000 gives `None` too, as do more than `tokens` tokens (each name, plain value,
-    bracket, comma and colon is one).
+    Nesting deeper than 1,000 gives `None` too, as do blanks of over 128 KiB in a row, more than 10,000 members, and
+    more than `tokens` tokens (each name, plain value, bracket, comma and colon is one).
     """
     head = _HEAD.match(text)
     if head is None:
@@ -107,8 +108,8 @@ def scan(
             place = stack.pop()
         elif kind == _END:
             return outline.members
-        if len(stack) == 1:
-            outline.note(place, token.start(kind), pos)
+        if len(stack) == 1 and not outline.note(place, token.start(kind), pos):
+            return None
     return None
 
 
@@ -126,8 +127,11 @@ class _Outline:
         self._text = text
         self._start = self._name_end = self._value = 0
 
-    def note(self, place: int, start: int, end: int) -> None:
-        """Take in the token at `start`, where `end` is what the finger points at after it: a `place`."""
+    def note(self, place: int, start: int, end: int) -> bool:
+        """Take in the token at `start`, where `end` is what the finger points at after it: a `place`.
+
+        False where there are too many members.
+        """
         if place == _AFTER_NAME:
             self._start, self._name_end = start, end
         elif place == _VALUE:
@@ -135,6 +139,7 @@ class _Outline:
         elif place == _AFTER_VALUE:
             name = _unescaped(self._text[self._start : self._name_end])
             self.members.append(Member(name, self._start, self._value, end))
+        return len(self.members) <= _MOST_MEMBERS
 
 
 def _string_end(text: bytes, pos: int) -> Generator[None, None, int]:

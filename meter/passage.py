@@ -6,8 +6,8 @@ it, once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from meter.dialect import Request
 from meter.errors import error_type
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meter.dialect import Dialect
     from meter.exchange import RateLimit
     from meter.headers import Fields
-    from meter.listener import RawAnswer
+    from meter.session import Turn
 
 __all__ = ["Passage", "Refusal"]
 
@@ -46,6 +46,14 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the p
         self.status, self.code, self.message, self.outcome, self.close = status, code, message, outcome, close
 
 
+class Breakable(Protocol):
+    """What a client is being given, and can be broken off."""
+
+    def break_off(self) -> None:
+        """End it so that the client sees it broken."""
+        ...
+
+
 @dataclass(slots=True)
 class Passage:
     """What is known of one exchange while it goes by; it becomes the record once, at its end."""
@@ -66,18 +74,22 @@ class Passage:
     dialect: Dialect | None = None
     key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    upgrade: bool = False
+    """The client asks for a WebSocket, and gets one where the upstream says so."""
+    socket: Dialect | None = None
+    """What is spoken in the messages of a WebSocket; None where they are not read."""
     path_model: str | None = None
-    """What the path names as the model, or the deployment."""
+    """What the path names as the model, or the deployment; of a WebSocket, the query."""
     request: Request = field(default_factory=Request)
     estimates: bool = True
     """What nobody told may be estimated."""
     tap: Tap | None = None
     """What watches the upstream's answer; None until there is one."""
     cause: Outcome | None = None
-    """What broke the exchange off, the first thing that did."""
+    """What broke the exchange off, the first thing that did; OK where it ended well before anything did."""
     refusal: Refusal | None = None
     """The answer of Meter's own that the client is given instead of the upstream's."""
-    out: RawAnswer | None = None
+    out: Breakable | None = None
     """The answer that the client is being given, once its head has gone out."""
     status: int | None = None
     read_at: float = 0.0
@@ -109,6 +121,25 @@ class Passage:
     def broke(self, cause: Outcome) -> None:
         """Note what broke the exchange off, unless something has before."""
         self.cause = self.cause or cause
+
+    def inner(self, turn: Turn, id_: str, started_at: float) -> Passage:
+        """Return the passage of an exchange that took place inside of this one."""
+        return replace(
+            self,
+            id=id_,
+            began=turn.began,
+            started_at=started_at,
+            operation=turn.operation,
+            request=turn.request,
+            tap=turn.tap,
+            cause=turn.cause,
+            out=None,
+            request_bytes=0,
+            response_bytes=0,
+            request_overhead=None,
+            response_overhead=None,
+            rate_limits=(),
+        )
 
     def record(self, now: float) -> Exchange:
         """Return the frozen record of the exchange, which has ended `now`."""

@@ -20,7 +20,16 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from meter import dialects
 from meter.backgrounds import Backgrounds
 from meter.exchange import Outcome, UsageSource
-from meter.headers import end_to_end, first, forwarded, media_type, replace, without
+from meter.headers import (
+    end_to_end,
+    first,
+    forwarded,
+    media_type,
+    replace,
+    switching,
+    wants_websocket,
+    without,
+)
 from meter.ids import uuid7
 from meter.intake import Intake
 from meter.keys import find_credential
@@ -29,7 +38,10 @@ from meter.passage import Passage, Refusal
 from meter.ratelimits import read as read_rate_limits
 from meter.refusals import REFUSAL_BYTES, REFUSAL_STATUSES, Refusals, refuses
 from meter.routing import origin_form
+from meter.session import Session
+from meter.switching import End
 from meter.tap import Tap
+from meter.tunnel import Tunnel
 from meter.upstream import (
     BrokenOffError,
     TimedOutError,
@@ -37,6 +49,7 @@ from meter.upstream import (
     UnsendableError,
     address,
 )
+from meter.websocket import deflates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -48,6 +61,7 @@ if TYPE_CHECKING:
     from meter.keys import Keys
     from meter.price import Book
     from meter.routing import Routes
+    from meter.session import Turn
     from meter.settings import Settings
     from meter.sinks import Sinks
     from meter.state import State
@@ -60,6 +74,8 @@ _KEPT_BACK_SECONDS = 0.05
 
 _REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id")
+"""Fields in which upstreams name a request: OpenAI and most, Anthropic, Azure."""
 _LOGGED_PATH = 2048
 """Characters of a path that are kept."""
 
@@ -119,7 +135,8 @@ class Proxy:
             # No name is given to the body: it would stay in memory for as long as the answer streams.
             answer = await self._send(passage, url, await self._intake.body(request, passage))
             try:
-                return await self._relay(request, passage, answer)
+                pass_on = self._switch if answer.switches else self._relay
+                return await pass_on(request, passage, answer)
             finally:
                 answer.close()
         except Refusal as refusal:
@@ -187,15 +204,14 @@ class Proxy:
         passage.key, tags = self._keys.identify(find_credential(passage.fields, query))
         passage.tags = self._tags(passage.fields, tags)
         found = self._routes.match(target)
+        passage.upgrade = _wants_websocket(request)
         if found is not None:
             passage.upstream = found.upstream
             passage.provider = self._upstreams[found.upstream].provider
-            passage.dialect = dialects.find(passage.method, path)
-            passage.operation = dialects.operation(passage.method, path, passage.dialect)
-            if passage.method == "GET" and self._backgrounds.knows(found.upstream, path):
-                passage.dialect = dialects.FETCHED
-            if passage.dialect is not None:
-                passage.path_model = dialects.model_in(path)
+            if passage.upgrade:
+                self._settle_socket(passage, path, query)
+            else:
+                self._settle_dialect(passage, path)
         self._state.enter(passage.upstream, passage.operation)
         passage.entered = True
         if self._state.draining:
@@ -207,6 +223,22 @@ class Proxy:
         if found is None:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
         return address(self._routes.origin(found.upstream), found.target)
+
+    def _settle_dialect(self, passage: Passage, path: str) -> None:
+        """Settle what is spoken at `path`, and what metrics call it."""
+        passage.dialect = dialects.find(passage.method, path)
+        passage.operation = dialects.operation(passage.method, path, passage.dialect)
+        if passage.method == "GET" and self._backgrounds.knows(passage.upstream, path):
+            passage.dialect = dialects.FETCHED
+        if passage.dialect is not None:
+            passage.path_model = dialects.model_in(path)
+
+    def _settle_socket(self, passage: Passage, path: str, query: str) -> None:
+        """Settle what is spoken in the messages of a WebSocket at `path`."""
+        passage.socket = dialects.find_socket(path)
+        if passage.socket is not None:
+            passage.operation = "realtime"
+            passage.path_model = dialects.model_asked(query)
 
     def _tags(self, fields: Fields, tags: Mapping[str, str]) -> Mapping[str, str]:
         """Return the tags of headers and key; the key's win, for clients do not write those."""
@@ -236,7 +268,8 @@ class Proxy:
 
     def _request_fields(self, passage: Passage) -> Fields:
         """Return the fields that go up; the Host follows from the URL."""
-        fields = without(end_to_end(passage.fields), *self._staying_home)
+        travelling = switching if passage.upgrade else end_to_end
+        fields = without(travelling(passage.fields), *self._staying_home)
         if self._settings.forwarded == "append":
             return forwarded(fields, passage.peer, "http", _text(first(passage.fields, b"host")) or "")
         return fields
@@ -299,13 +332,13 @@ class Proxy:
             estimate=passage.estimates,
         )
         tap.answer(answer.status, media_type(answer.fields), first(answer.fields, b"content-encoding"))
-        passage.rate_limits = read_rate_limits(answer.fields, time.time())
-        passage.upstream_request_id = _text(first(answer.fields, b"x-request-id"))
+        _learn(passage, answer)
         out = RawAnswer(
             answer.status,
             answer.reason,
             self._answer_fields(passage, answer, tap),
-            keep_alive=not self._state.draining,
+            # What came behind a request for a WebSocket that is not had may be no HTTP.
+            keep_alive=not (self._state.draining or passage.upgrade),
         )
         await out.prepare(request)
         passage.out, passage.status = out, answer.status
@@ -313,6 +346,40 @@ class Proxy:
         await out.write_eof()
         passage.response_overhead = self._now() - came
         return out
+
+    async def _switch(self, request: web.BaseRequest, passage: Passage, answer: Answer) -> web.StreamResponse:
+        """Pass on that protocols switch, then bytes both ways."""
+        tap = passage.tap = Tap(None)
+        tap.switch()
+        _learn(passage, answer)
+        fields = switching(answer.fields) + self._added(passage)
+        out = RawAnswer(answer.status, answer.reason, fields, keep_alive=False)
+        await out.prepare(request)
+        passage.status = answer.status
+        assert isinstance(request.protocol, Connection)  # noqa: S101 - nothing else asks for a WebSocket
+        tunnel = Tunnel(
+            passage,
+            self._session(passage, answer),
+            client=End(request.protocol),
+            upstream=answer.end(),
+            idle=self._settings.timeouts_for(self._upstreams[passage.upstream]).idle,
+            tell=self._record_turn,
+            report=self._report,
+        )
+        passage.out = tunnel
+        await tunnel.run()
+        return out
+
+    def _session(self, passage: Passage, answer: Answer) -> Session | None:
+        """Return what reads the messages of a WebSocket; None where nobody could."""
+        if passage.socket is None:
+            return None
+        return Session(
+            passage.socket,
+            deflate=deflates(first(answer.fields, b"sec-websocket-extensions")),
+            event_bytes=self._settings.limits.event_bytes,
+            estimate=passage.estimates,
+        )
 
     def _answer_fields(self, passage: Passage, answer: Answer, tap: Tap) -> Fields:
         """Return the fields of an upstream's answer as they go to the client."""
@@ -352,7 +419,11 @@ class Proxy:
             *self._added(passage),
         ]
         return RawAnswer(
-            refusal.status, _REASONS[refusal.status], fields, body=body, keep_alive=not refusal.close
+            refusal.status,
+            _REASONS[refusal.status],
+            fields,
+            body=body,
+            keep_alive=not (refusal.close or passage.upgrade),
         )
 
     # 4. The record.
@@ -368,7 +439,18 @@ class Proxy:
             passage.tap.end(now)
             if passage.tap.failures:
                 self._report("tap", None)
-        exchange = self._settled(passage, passage.record(now))
+        self._tell(self._settled(passage, passage.record(now)))
+
+    def _record_turn(self, passage: Passage, turn: Turn) -> None:
+        """Make the record of an exchange that took place inside of another, and tell the sinks."""
+        if turn.tap.failures:
+            self._report("tap", None)
+        began = passage.started_at + (turn.began - passage.began)
+        inner = passage.inner(turn, uuid7(int(began * 1000), os.urandom(10)), began)
+        self._tell(inner.record(turn.ended))
+
+    def _tell(self, exchange: Exchange) -> None:
+        """Price an exchange and tell the sinks."""
         try:
             exchange = self._book.price(exchange)
         except Exception as error:  # noqa: BLE001 - an exchange that cannot be priced is still an exchange
@@ -470,6 +552,23 @@ def _head_too_long(settings: Settings) -> Refusal:
 
 def _not_http() -> Refusal:
     return Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
+
+
+def _wants_websocket(request: web.BaseRequest) -> bool:
+    return (
+        isinstance(request.protocol, Connection)
+        and request.protocol.may_switch
+        and request.version == HttpVersion11
+        and not request.body_exists
+        and wants_websocket(request.method, request.raw_headers)
+    )
+
+
+def _learn(passage: Passage, answer: Answer) -> None:
+    """Take note of what an answer's head says of it besides the status."""
+    passage.rate_limits = read_rate_limits(answer.fields, time.time())
+    named = (first(answer.fields, name) for name in _REQUEST_IDS)
+    passage.upstream_request_id = _text(next(filter(None, named), None))
 
 
 def _text(value: bytes | None) -> str | None:

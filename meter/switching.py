@@ -64,7 +64,8 @@ class Switching(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Take note that there is no connection any more."""
-        end, self.end = self.end, None
+        end = self.end
+        self.end = None
         super().connection_lost(exc)  # type: ignore[arg-type] # aiohttp's take any
         if end is not None:
             end.lost(exc)
@@ -77,6 +78,11 @@ class _Switched(Protocol):
 
     @property
     def halves(self) -> bool: ...
+
+    @property
+    def writing_paused(self) -> bool: ...
+
+    def switch(self, end: End) -> None: ...
 
     def pause_reading(self) -> None: ...
 
@@ -91,8 +97,18 @@ class End:
         self._transport = protocol.transport
         self.over = False
         """It says no more."""
-        self.gone = protocol.transport is None
+        self.gone = False
         """There is no connection any more."""
+        self.forget()
+
+    def open(self) -> None:
+        """Begin: what has come already comes at once."""
+        self._protocol.switch(self)
+        if self._protocol.writing_paused:
+            self.on_clog(True)
+
+    def forget(self) -> None:
+        """Tell nobody any more."""
         self.on_data: Callable[[bytes], None] = lambda _: None
         self.on_over: Callable[[], None] = lambda: None
         self.on_gone: Callable[[BaseException | None], None] = lambda _: None
@@ -153,6 +169,9 @@ class End:
 
     def close(self, patience: float) -> None:
         """Close the connection after what is unsent, which may take `patience` seconds."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._transport is None:
+            return
+        unsent = self.unsent
+        self._transport.close()
+        if unsent:
             asyncio.get_running_loop().call_later(patience, self._transport.abort)

@@ -264,7 +264,7 @@ class Tap:
         if dialect is None or not (sent and answered) or outcome in _UNTOLD:
             return Counted(UsageSource.NONE)
         told = facts.usage is not None or bool(facts.units)
-        if told and (outcome is Outcome.OK or facts.final_usage):
+        if told and (outcome is Outcome.OK or facts.final_usage) and not self._half:
             return Counted(UsageSource.REPORTED, facts.usage, facts.units)
         if not (told or dialect.consumes):
             return Counted(UsageSource.NONE)
@@ -279,18 +279,24 @@ class Tap:
             Counted(UsageSource.ESTIMATED, facts.usage, facts.units) if told else Counted(UsageSource.MISSING)
         )
 
+    @property
+    def _half(self) -> bool:
+        """Output was told, and the input that led to it was not, although there was one."""
+        usage = self.facts.usage
+        return bool(usage) and self._request.prompt_tokens is not None and not _has_input(usage or {})
+
     def _estimated(self) -> tuple[dict[str, int] | None, dict[str, float]]:
         """Return what was used as far as it was told or seen; nothing where that is half of it at most."""
         usage, units = dict(self.facts.usage or {}), dict(self.facts.units)
         prompt, said = self._request.prompt_tokens, ceil(self.facts.said or 0)
-        if prompt is not None and not any(kind in usage for kind in INPUT_KINDS):
+        if prompt is not None and not _has_input(usage):
             usage["input"] = ceil(prompt)
         if (unseen := said - sum(usage.get(kind, 0) for kind in OUTPUT_KINDS)) > 0:
             usage["output"] = usage.get("output", 0) + unseen
         if self._request.characters is not None and not usage:
             units.setdefault("characters", self._request.characters)
         # Output without the input that led to it would be priced as if it were all.
-        return usage if any(kind in usage for kind in INPUT_KINDS) else None, units
+        return usage if _has_input(usage) else None, units
 
     # Inside.
 
@@ -431,6 +437,10 @@ class Tap:
             member = member_bytes(data, name)
             if member is not None:
                 self._kept = append(self._kept, member)
+
+
+def _has_input(usage: Mapping[str, int]) -> bool:
+    return any(kind in usage for kind in INPUT_KINDS)
 
 
 def _without_null(part: Part) -> bytes:

@@ -23,6 +23,7 @@ from yarl import URL
 
 from meter.coding import decoder
 from meter.headers import first
+from meter.switching import End, Switching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,6 +45,7 @@ _PIECE = 1 << 16
 """Bytes of a body that are handed to aiohttp at once: a long body as a whole would stop the loop."""
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SWITCHING = 101
 _FIRST_FINAL_STATUS = 200
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -81,11 +83,14 @@ class _BrokeEarlyError(aiohttp.ClientError):
     """A connection from the pool broke before the first byte of an answer."""
 
 
-class _Connection(ResponseHandler):
+class _Connection(Switching, ResponseHandler):
     """A connection that lets a reader know of everything that ends its body."""
 
+    end: End | None = None
     used = False
     """It has carried a request before."""
+    _over = False
+    """It has switched, and says no more although nobody listens yet."""
 
     @property
     def stale(self) -> bool:
@@ -106,6 +111,23 @@ class _Connection(ResponseHandler):
         if exc is not None:
             self._break_off(exc)
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio asks, aiohttp's never keeps
+        """Keep what has switched, until somebody listens to what it has said."""
+        if self.end is None and self.upgraded and self.halves:
+            self._over = True
+            return True
+        return super().eof_received()
+
+    def switch(self, end: End) -> None:
+        """Speak HTTP no more: tell `end` of what comes, and first of what came behind the answer's head."""
+        self.read_timeout = None  # of a tunnel, both directions count
+        self.end = end
+        self.set_parser(end, None)
+        if self._over:
+            end.finished()
+        if self.transport is None:
+            end.lost(self.exception())
 
     def _break_off(self, exc: BaseException) -> None:
         body = self._payload
@@ -145,23 +167,27 @@ class _Response(aiohttp.ClientResponse):
             if used and not begun:
                 raise _BrokeEarlyError from None
             raise
-        if not self._clear:
+        if not self._is_clear(switched=protocol.upgraded):
             protocol.close()  # it may have gone back to the pool already
             raise aiohttp.ClientPayloadError
         return self
 
-    @property
-    def _clear(self) -> bool:
-        """The head leaves no doubt; aiohttp is lenient with what others read otherwise.
-
-        Upgrade stays home, so that nobody has asked to switch protocols.
-        """
+    def _is_clear(self, *, switched: bool) -> bool:
+        """Tell whether the head leaves no doubt; aiohttp is lenient with what others read otherwise."""
         codings = [value.lower() for name, value in self.raw_headers if name.lower() == b"transfer-encoding"]
+        final = self.status >= _FIRST_FINAL_STATUS
         return (
-            self.status >= _FIRST_FINAL_STATUS
-            and codings in ([], [b"chunked"])
+            (final or (self.status == _SWITCHING and switched and self._is_asked_for))
+            and codings in ([], [b"chunked"] if final else [])
             and all(_NAME.fullmatch(name) for name, _ in self.raw_headers)
         )
+
+    @property
+    def _is_asked_for(self) -> bool:
+        """It switches to the protocol that was asked for."""
+        asked = self.request_info.headers.getall("Upgrade", [])
+        told = self.headers.getall("Upgrade", [])
+        return [protocol.lower() for protocol in asked] == [protocol.lower() for protocol in told]
 
 
 class Answer:
@@ -173,6 +199,18 @@ class Answer:
         self.reason = response.reason or ""
         self.fields: Fields = list(response.raw_headers)
         self._pushed: deque[bytes] = deque()
+
+    @property
+    def switches(self) -> bool:
+        """It is no answer but the beginning of a tunnel, whose end here is `end`."""
+        return self.status == _SWITCHING
+
+    def end(self) -> End:
+        """Return the upstream's end of a tunnel."""
+        connection = self._response.connection
+        assert connection is not None  # noqa: S101 - what has switched keeps its connection
+        assert isinstance(connection.protocol, _Connection)  # noqa: S101 - there is no other
+        return End(connection.protocol)
 
     async def read(self) -> bytes:
         """Return the next piece of the body as it came, b"" at its end.

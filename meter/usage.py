@@ -10,15 +10,21 @@ Upstreams spell one thing in several ways; the first spelling in a table that te
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from meter.lenient import money
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["audio_seconds", "count", "from_openai", "of_prompt", "seconds"]
+__all__ = ["audio_seconds", "cost_usd", "count", "from_openai", "of_prompt", "seconds"]
 
 _ABSURD = 10**12
 """Tokens; no exchange has as many, and a float counter still adds this exactly."""
+
+_TICKS = 10
+"""Decimal places of the unit that xAI tells its costs in."""
 
 _LONGEST_SECONDS = 10**9
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,30})?")
@@ -195,3 +201,24 @@ def _place_reasoning(completion: int, reasoning: int | None, whole: int | None) 
         return (completion + beyond, beyond) if beyond > 0 else (completion, None)
     on_top = reasoning > completion if whole is None else whole == completion + reasoning
     return (completion + reasoning, reasoning) if on_top else (completion, reasoning)
+
+
+def cost_usd(told: Mapping[str, Any]) -> Decimal | None:
+    """Return what a usage object says that it all cost; None where it says nothing that can be money."""
+    ticks = count(told.get("cost_in_usd_ticks"))
+    if ticks is not None:
+        return Decimal(ticks).scaleb(-_TICKS)
+    cost, details = told.get("cost"), told.get("cost_details")
+    amount = _amount(cost.get("total_cost") if isinstance(cost, dict) else cost)  # Perplexity's has parts
+    if amount is not None and told.get("is_byok") is True and isinstance(details, dict):
+        # OpenRouter's is its fee alone where the maker's own key was used.
+        amount += _amount(details.get("upstream_inference_cost")) or 0
+    return amount
+
+
+def _amount(value: Any) -> Decimal | None:
+    """Return an amount of money, which some write as a text."""
+    try:
+        return money(float(value) if isinstance(value, str) else value)
+    except ValueError:
+        return None

@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
     text: bytes
     whole: bool
-    """All of it; otherwise it was longer than is held, and this is its beginning, or what an abridger left."""
+    """All of it; otherwise it was longer than is held, and this is its beginning, or it abridged."""
 
 
 class Frames:
@@ -256,7 +256,9 @@ class _Inflate:
             if out:
                 yield out
             piece = self._undo.unconsumed_tail or self._undo.unused_data
-            if not piece and len(out) < _PIECE:  # behind a full piece there may be more although all was taken
+            if (
+                not piece and len(out) < _PIECE
+            ):  # behind a full piece there may be more although all was taken
                 return
 
 

@@ -143,11 +143,12 @@ def test_holds_no_more_than_its_limit(make: Callable[[int], Ruler], size: int) -
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("limit", [2, PLENTY])
 def test_takes_nothing_from_an_empty_piece(make: Callable[[int], Ruler], limit: int) -> None:
-    """A piece without bytes completes nothing."""
+    """A piece without bytes completes nothing and changes nothing, not even after a backslash."""
     ruler = make(limit)
-    ruler.feed(b'[{"a":1')
+    ruler.feed(rb'[{"a":"' + b"\\")
 
     assert [] == ruler.feed(b"")
+    assert b'"}"}' == b"".join(part.raw for part in ruler.feed(b'"}"}\n'))[-4:]
 
 
 def test_shows_sizes_only() -> None:

@@ -16,14 +16,27 @@ from meter.dialects.embeddings import Embeddings
 from meter.dialects.images import ImageEdits, ImageGenerations
 from meter.dialects.messages import CountTokens, Messages
 from meter.dialects.moderations import Moderations
+from meter.dialects.realtime import Realtime
 from meter.dialects.responses import Fetched, InputTokens, Responses
+from meter.lenient import name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from meter.dialect import Dialect
 
-__all__ = ["DIALECTS", "FETCHED", "QUIET", "VERBS", "find", "model_in", "operation"]
+__all__ = [
+    "DIALECTS",
+    "FETCHED",
+    "QUIET",
+    "SOCKETS",
+    "VERBS",
+    "find",
+    "find_socket",
+    "model_asked",
+    "model_in",
+    "operation",
+]
 
 DIALECTS: Mapping[tuple[str, ...], Dialect] = {
     ("chat", "completions"): ChatCompletions(),
@@ -62,9 +75,13 @@ VERBS: Mapping[str, Dialect] = {
 FETCHED: Dialect = Fetched()
 """Of a GET that fetches what was made in the background."""
 
+SOCKETS: Mapping[str, Dialect] = {"realtime": Realtime(), "responses": Responses()}
+"""Of the messages of a WebSocket, by the last segment of the path that it is opened at."""
+
 QUIET = {"models": "models", "files": "files", "batches": "batches"}
 """Operations that use no tokens, by the path's segment that names them."""
 
+_BATCH = ":batchGenerateContent"
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
 _NAMED = re.compile(r"/(?:deployments|models)/([^/:]+)(?=[/:])")
 
@@ -80,6 +97,17 @@ def find(method: str, path: str) -> Dialect | None:
     return DIALECTS.get(segments[-2:]) or DIALECTS.get(segments[-1:])
 
 
+def find_socket(path: str) -> Dialect | None:
+    """Return the dialect of the messages of a WebSocket that is opened at `path` (without query), or None."""
+    return SOCKETS.get(path.rstrip("/").rpartition("/")[2])
+
+
+def model_asked(query: str) -> str | None:
+    """Return the model that a query asks for by `model=`; None where it asks for none."""
+    told = (pair[6:] for pair in query.split("&") if pair.startswith("model="))
+    return name(unquote(next(told, "")))
+
+
 def model_in(path: str) -> str | None:
     """Return the model or deployment that a path names, and something below it; None where it names none."""
     named = _NAMED.search(path)
@@ -92,9 +120,13 @@ def operation(method: str, path: str, dialect: Dialect | None) -> str:
         return dialect.operation
     if method in {"OPTIONS", "HEAD"}:
         return "other"
+    if path.endswith(_BATCH):
+        return "batches"
     segments = [s for s in path.split("/") if s and s != "openai"]
     # What follows a version names the resource: /v1/models/gpt-4o, but not /v1/vector_stores/v/files.
     versions = [i for i, s in enumerate(segments) if _VERSION.fullmatch(s)]
-    named = segments[versions[0] + 1 :][:1] if versions else segments
+    named = segments[versions[0] + 1 :] if versions else segments
+    if versions:
+        named = named[1:2] if named[:1] == ["messages"] else named[:1]  # Anthropic's /v1/messages/batches
     quiet = next((QUIET[s] for s in named if s in QUIET), "other")
     return "other" if (method, quiet) == ("POST", "models") else quiet  # below a model it is a call of it

@@ -14,8 +14,8 @@ import msgspec
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, money, name
-from meter.usage import audio_seconds, from_openai, seconds
+from meter.lenient import LONGEST_NAME, Shape, name
+from meter.usage import audio_seconds, cost_usd, from_openai, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -67,8 +67,7 @@ class _Audio:
         """Read a whole answer; one that is no JSON is a text, subtitles or audio."""
         told = _answer(body)
         if told is None:
-            error = read_error(body)
-            facts.error = facts.error if error is None else error
+            facts.fail(read_error(body))
             return
         self._read(told, facts)
         facts.final_usage = facts.usage is not None
@@ -80,13 +79,13 @@ class _Audio:
             return 0
         told = _answer(data)
         if told is None:
-            error = read_error(data)
-            facts.error = ("" if name == b"error" else facts.error) if error is None else error
+            facts.fail("" if name == b"error" else None)
+            facts.fail(read_error(data))
             return 0
         had = facts.usage
         self._read(told, facts)
         if name == b"error":
-            facts.error = facts.error or error_of({"error": msgspec.structs.asdict(told)})
+            facts.fail(error_of({"error": msgspec.structs.asdict(told)}))
         facts.terminated = facts.terminated or told.ends(_LAST)
         marks = _read_content(told, facts)
         if marks & Marks.CONTENT and not told.ends(_LAST):
@@ -100,11 +99,10 @@ class _Audio:
         if not told.ends(_SEGMENT):  # which has an id of its own
             facts.response_id = name(told.id) or name(groq.get("id")) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model
-        error = error_of(msgspec.structs.asdict(told))
-        facts.error = facts.error if error is None else error
+        facts.fail(error_of(msgspec.structs.asdict(told)))
         usage = told.usage or groq.get("usage")
         if isinstance(usage, dict):
-            facts.provider_cost_usd = money(usage.get("cost"))
+            facts.provider_cost_usd = cost_usd(usage)
             self._read_usage(usage, facts)
 
     def _read_usage(self, usage: dict[str, Any], facts: Facts) -> None:

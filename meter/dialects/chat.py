@@ -5,7 +5,6 @@ Vendors have added to the shape for years, each in their own way; what they are 
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,9 +13,9 @@ from msgspec import UNSET
 from meter import inquiry
 from meter.asking import ask
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, money, name
-from meter.usage import count, from_openai
+from meter.errors import error_of, read_error, refused
+from meter.lenient import LONGEST_NAME, Shape, name
+from meter.usage import audio_seconds, cost_usd, from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -63,9 +62,6 @@ _TEXTS = ("name", "arguments", "input", "text", "summary", "transcript")
 _MOST_CHOICES = 128
 """Choices whose finish reasons are kept; nobody offers more."""
 
-_TICKS = 10
-"""Decimal places of the unit that xAI tells its costs in."""
-
 
 class ChatCompletions:
     """The dialect of chat completions."""
@@ -92,7 +88,7 @@ class ChatCompletions:
         """Read a whole JSON answer."""
         told = _answer(body)
         if told is None:
-            facts.error = read_error(body) or facts.error
+            facts.fail(read_error(body))
             return
         _read(told, facts)
         facts.final_usage = facts.usage is not None
@@ -105,8 +101,8 @@ class ChatCompletions:
         failed = name == b"error"
         told = _answer(data)
         if told is None:
-            error = read_error(data)
-            facts.error = error or facts.error or ("" if failed or error is not None else None)
+            facts.fail("" if failed else None)
+            facts.fail(read_error(data))
             return 0
         had = facts.usage
         marks = _read(told, facts, failed=failed)
@@ -138,8 +134,8 @@ def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
     _read_usage(usages, facts)
     if told.usage is None:
         marks |= Marks.USAGE_NULL
-    if failed or error or "error" in (told.object, told.type) or _minimax_failed(told.base_resp):
-        facts.error = error_of({"error": error or msgspec.structs.asdict(told)}) or facts.error or ""
+    if failed or error or "error" in (told.object, told.type) or refused(told.base_resp):
+        facts.fail(error_of({"error": error or msgspec.structs.asdict(told)}) or "")
     elif isinstance(told.usage, dict) and not choices:
         marks |= Marks.USAGE_EVENT
     return marks
@@ -153,7 +149,7 @@ def _read_choice(place: int, choice: dict[str, Any], facts: Facts, *, begun: boo
         index = choice.get("index")
         _finish(index if isinstance(index, int) else place, reason, facts)
         if reason == "error":
-            facts.error = error_of({"error": choice.get("error")}) or facts.error or ""
+            facts.fail(error_of({"error": choice.get("error")}) or "")
     # A message after deltas says what they said once more: MiniMax's last frame.
     part = choice.get("delta") or (None if begun else choice.get("message"))
     if isinstance(part, dict):
@@ -206,10 +202,6 @@ def _read_pieces(value: Any, mark: int, facts: Facts) -> int:
     return mark | Marks.REASONING if thinks else mark
 
 
-def _minimax_failed(status: Any) -> bool:
-    return isinstance(status, dict) and status.get("status_code") not in (None, 0, "0")
-
-
 def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
     """Take the first usage of one object that tells a count; zeros do not replace what was counted before."""
     for usage in usages:
@@ -218,29 +210,10 @@ def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
         counted = from_openai(usage)
         if counted is not None and (any(counted.values()) or not facts.usage):
             facts.usage = counted
-            facts.provider_cost_usd = _cost(usage)
+            facts.provider_cost_usd = cost_usd(usage)
+            if (spoken := audio_seconds(usage)) is not None:  # Mistral's, beside the tokens of the text
+                facts.units["audio_seconds"] = spoken
             return
-
-
-def _cost(usage: dict[str, Any]) -> Decimal | None:
-    """Return what an upstream says it cost, in USD."""
-    ticks = count(usage.get("cost_in_usd_ticks"))
-    if ticks is not None:
-        return Decimal(ticks).scaleb(-_TICKS)
-    told, details = usage.get("cost"), usage.get("cost_details")
-    cost = _amount(told.get("total_cost") if isinstance(told, dict) else told)  # Perplexity's has parts
-    if cost is not None and usage.get("is_byok") is True and isinstance(details, dict):
-        # OpenRouter's is its fee alone where the maker's own key was used.
-        cost += _amount(details.get("upstream_inference_cost")) or 0
-    return cost
-
-
-def _amount(value: Any) -> Decimal | None:
-    """Return an amount of money, which some write as a text."""
-    try:
-        return money(float(value) if isinstance(value, str) else value)
-    except ValueError:
-        return None
 
 
 class Completions(ChatCompletions):

@@ -13,8 +13,8 @@ import msgspec
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, money, name
-from meter.usage import count, of_prompt
+from meter.lenient import LONGEST_NAME, Shape, name
+from meter.usage import cost_usd, count, of_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -63,8 +63,7 @@ class Chat:
         """Read a whole JSON answer."""
         told = _answer(body)
         if told is None:
-            if (error := read_error(body)) is not None:
-                facts.error = error
+            facts.fail(read_error(body))
             return
         _read(told, facts)
         _read_end(told.finish_reason, told.usage, facts)
@@ -77,12 +76,11 @@ class Chat:
         failed = name == b"error"
         told = _answer(data)
         if told is None:
-            error = read_error(data)
-            if error is not None or failed:
-                facts.error = error or facts.error or ""
+            facts.fail("" if failed else None)
+            facts.fail(read_error(data))
             return 0
         if failed:
-            facts.error = facts.error or ""
+            facts.fail("")
         marks = _read(told, facts)
         if told.type == _END:
             facts.terminated = True
@@ -98,7 +96,7 @@ def _read(told: _Answer, facts: Facts) -> int:
     error = told.error or delta.get("error")
     # An error is told by nothing but its text, where an answer has a message with members.
     if error or (isinstance(told.message, str) and told.message):
-        facts.error = error_of({"error": error}) or facts.error or ""
+        facts.fail(error_of({"error": error}) or "")
     message = delta.get("message") or told.message
     marks = 0
     for member in _SAYS if isinstance(message, dict) else ():
@@ -132,7 +130,7 @@ def _read_end(reason: Any, usage: Any, facts: Facts) -> int:
     facts.said = facts.said or 0.0  # an answer was seen, if one without text
     facts.finish_reasons[0] = reason[:LONGEST_NAME]
     if reason == _FAILED:
-        facts.error = facts.error or ""
+        facts.fail("")
     return Marks.FINISH
 
 
@@ -194,15 +192,14 @@ class Rerank:
         """Read a whole JSON answer."""
         told = _ranking(body)
         if told is None:
-            if (error := read_error(body)) is not None:
-                facts.error = error
-            elif body.lstrip().startswith(b"["):  # of text-embeddings-inference
+            facts.fail(error := read_error(body))
+            if error is None and body.lstrip().startswith(b"["):  # of text-embeddings-inference
                 facts.said = facts.said or 0.0
             return
         facts.response_id = name(told.id) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model
         if told.error or (isinstance(told.message, str) and told.message):
-            facts.error = error_of({"error": told.error}) or facts.error or ""
+            facts.fail(error_of({"error": told.error}) or "")
         elif told.results or told.data:
             facts.said = facts.said or 0.0
         _read_price(told, facts)
@@ -218,7 +215,7 @@ def _read_price(told: _Ranking, facts: Facts) -> None:
     meta = told.meta if isinstance(told.meta, dict) else {}
     usage = told.usage if isinstance(told.usage, dict) else {}
     billed, tokens = meta.get("billed_units"), meta.get("tokens")
-    facts.provider_cost_usd = money(usage.get("cost"))
+    facts.provider_cost_usd = cost_usd(usage)
     searches = _first((billed, usage), "search_units")
     for source in () if searches else (usage, billed, tokens):
         if isinstance(source, dict) and (counted := of_prompt(source)) is not None:

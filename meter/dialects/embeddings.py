@@ -13,9 +13,9 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Request
-from meter.errors import error_of, read_error
-from meter.lenient import Shape, money, name
-from meter.usage import of_prompt
+from meter.errors import error_of, read_error, refused
+from meter.lenient import Shape, name
+from meter.usage import cost_usd, of_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -55,26 +55,21 @@ class Embeddings:
         """Read a whole JSON answer."""
         told = _answer(body)
         if told is None:
-            error = read_error(body)
-            facts.error = facts.error if error is None else error
+            facts.fail(read_error(body))
             return
         facts.response_id = name(told.id) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model
         failed = error_of(msgspec.structs.asdict(told))
-        if failed is not None or _minimax_failed(told.base_resp):
-            facts.error = failed or ""
+        if failed is not None or refused(told.base_resp):
+            facts.fail(failed or "")
         elif told.data:
             facts.said = facts.said or 0.0
         if isinstance(told.usage, dict):
             facts.usage = of_prompt(told.usage) or facts.usage
-            facts.provider_cost_usd = money(told.usage.get("cost"))
+            facts.provider_cost_usd = cost_usd(told.usage)
         facts.final_usage = facts.usage is not None
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - of no event is it told
         """Read one event's data: nobody is known to stream embeddings, and an answer is one all the same."""
         self.read_answer(data, facts)
         return 0
-
-
-def _minimax_failed(status: Any) -> bool:
-    return isinstance(status, dict) and status.get("status_code") not in (None, 0, "0")

@@ -7,7 +7,6 @@ no candidates, and the reason why it was blocked is how that exchange finished. 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +15,7 @@ from meter import inquiry
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
 from meter.exchange import OUTPUT_KINDS
-from meter.lenient import LONGEST_NAME, Shape, name
+from meter.lenient import LONGEST_NAME, Shape, name, written
 from meter.usage import count
 
 if TYPE_CHECKING:
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["CountTokens", "EmbedContent", "GenerateContent", "StreamGenerateContent"]
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, rename="camel"):
     candidates: Any = None
-    promptFeedback: Any = None  # noqa: N815 - as it stands on the wire; so do the next three
-    usageMetadata: Any = None  # noqa: N815
-    modelVersion: Any = None  # noqa: N815
-    responseId: Any = None  # noqa: N815
+    prompt_feedback: Any = None
+    usage_metadata: Any = None
+    model_version: Any = None
+    response_id: Any = None
     embedding: Any = None
     embeddings: Any = None
     error: Any = None
@@ -82,8 +81,7 @@ class GenerateContent:
         """Read a whole JSON answer."""
         told = _answer(body)
         if told is None:
-            if (error := read_error(body)) is not None:
-                facts.error = error
+            facts.fail(read_error(body))
             return
         _read(told, facts)
         facts.final_usage = facts.usage is not None
@@ -92,14 +90,13 @@ class GenerateContent:
         """Read one piece of a stream, an event's data or an element of the array."""
         told = _answer(data)
         if told is None:
-            error = read_error(data)
-            if error is not None or name == b"error":
-                facts.error = error or facts.error or ""
+            facts.fail("" if name == b"error" else None)
+            facts.fail(read_error(data))
             return 0
         had = facts.usage
         marks = _read(told, facts)
         if name == b"error":
-            facts.error = facts.error or ""
+            facts.fail("")
         if marks & Marks.CONTENT and not marks & Marks.FINISH:
             facts.final_usage = False  # another candidate goes on
         elif facts.usage is not had:
@@ -122,8 +119,7 @@ class CountTokens(GenerateContent):
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read whether it failed: what was counted was not used."""
-        if (error := read_error(body)) is not None:
-            facts.error = error
+        facts.fail(read_error(body))
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - there are no streams
         """Read nothing of a stream, which nobody sends."""
@@ -139,20 +135,20 @@ class EmbedContent(GenerateContent):
 
 def _read(told: _Answer, facts: Facts) -> int:
     """Take what one object says into `facts`; return its `Marks`."""
-    facts.response_id = facts.response_id or name(told.responseId)
-    facts.response_model = name(told.modelVersion) or facts.response_model
+    facts.response_id = facts.response_id or name(told.response_id)
+    facts.response_model = name(told.model_version) or facts.response_model
     marks = 0
     for place, candidate in enumerate(told.candidates if isinstance(told.candidates, list) else ()):
         if isinstance(candidate, dict):
             marks |= _read_candidate(place, candidate, facts)
-    if isinstance(told.promptFeedback, dict) and not marks:
-        marks |= _finish(0, told.promptFeedback.get("blockReason"), facts)
+    if isinstance(told.prompt_feedback, dict) and not marks:
+        marks |= _finish(0, told.prompt_feedback.get("blockReason"), facts)
     if told.embedding or told.embeddings:
         facts.said = facts.said or 0.0
-    if isinstance(told.usageMetadata, dict):
-        _read_usage(told.usageMetadata, facts)
+    if isinstance(told.usage_metadata, dict):
+        _read_usage(told.usage_metadata, facts)
     if told.error:
-        facts.error = error_of({"error": told.error}) or facts.error or ""
+        facts.fail(error_of({"error": told.error}) or "")
     return marks
 
 
@@ -181,16 +177,8 @@ def _read_part(part: dict[str, Any], facts: Facts) -> int:
         return 0
     for member in _WRITTEN:
         if value := part.get(member):
-            facts.say(value if isinstance(value, str) else _written(value))
+            facts.say(value if isinstance(value, str) else written(value))
     return Marks.CONTENT | Marks.REASONING if part.get("thought") is True else Marks.CONTENT
-
-
-def _written(value: Any) -> str:
-    """Return a call's arguments as the model has written them, or nearly so."""
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except RecursionError:
-        return ""
 
 
 # Usage.

@@ -15,8 +15,8 @@ import msgspec
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
-from meter.lenient import Shape, money, name
-from meter.usage import from_openai
+from meter.lenient import Shape, name
+from meter.usage import cost_usd, from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -66,8 +66,7 @@ class ImageGenerations:
         """Read a whole JSON answer."""
         told = _answer(body)
         if told is None:
-            error = read_error(body)
-            facts.error = facts.error if error is None else error
+            facts.fail(read_error(body))
             return
         data = told.data if isinstance(told.data, list) else []
         made = sum(1 for image in data if isinstance(image, dict) and not image.get("error"))
@@ -81,13 +80,13 @@ class ImageGenerations:
             return 0
         told = _answer(data)
         if told is None:
-            error = read_error(data)
-            facts.error = ("" if name == b"error" else facts.error) if error is None else error
+            facts.fail("" if name == b"error" else None)
+            facts.fail(read_error(data))
             return 0
         last = isinstance(told.type, str) and told.type.endswith(_LAST)
         _read(told, facts, 1 if last and told.image else 0)
         if name == b"error":
-            facts.error = facts.error or error_of({"error": msgspec.structs.asdict(told)})
+            facts.fail(error_of({"error": msgspec.structs.asdict(told)}))
         if last:
             facts.terminated = True
             facts.final_usage = facts.usage is not None
@@ -104,11 +103,10 @@ def _read(told: _Answer, facts: Facts, made: int) -> None:
     """Take what one object says into `facts`; `made` is how many whole images it has."""
     facts.response_id = name(told.id) or facts.response_id
     facts.response_model = name(told.model) or facts.response_model
-    error = error_of(msgspec.structs.asdict(told))
-    facts.error = facts.error if error is None else error
+    facts.fail(error_of(msgspec.structs.asdict(told)))
     if isinstance(told.usage, dict):
         facts.usage = from_openai(told.usage, output="output_image") or facts.usage
-        facts.provider_cost_usd = money(told.usage.get("cost"))
+        facts.provider_cost_usd = cost_usd(told.usage)
     if any((facts.usage or {}).values()):
         facts.units.pop("images", None)
     elif made:

@@ -7,7 +7,6 @@ found again as the sum of its kinds. Vendors of compatible endpoints tell less a
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,10 +14,10 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
+from meter.errors import error_of, read_error, refused
 from meter.exchange import INPUT_KINDS
-from meter.lenient import UNREADABLE, Shape, money, name
-from meter.usage import count
+from meter.lenient import UNREADABLE, Shape, name, written
+from meter.usage import cost_usd, count
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -168,17 +167,15 @@ class CountTokens:
 def _read(data: bytes, facts: Facts, *, failed: bool = False) -> _Told | None:
     """Return what an object says, once the error that it may tell is taken; None where `data` is none."""
     told = _told(data)
-    error = read_error(data) if told is None else _error_in(told, failed=failed)
-    if failed or error is not None:
-        facts.error = error or facts.error or ""
+    facts.fail("" if failed else None)
+    facts.fail(read_error(data) if told is None else _error_in(told, failed=failed))
     return told
 
 
 def _error_in(told: _Told, *, failed: bool) -> str | None:
-    # GLM tells `success` of a route it does not have; MiniMax has a status in every answer.
-    status = told.base_resp.get("status_code") if isinstance(told.base_resp, dict) else None
-    refused = told.success is False or status not in (None, 0, "0")
-    if not (failed or refused or told.error or told.type == "error"):
+    # GLM tells `success` of a route it does not have.
+    said_no = told.success is False or refused(told.base_resp)
+    if not (failed or said_no or told.error or told.type == "error"):
         return None
     return error_of({"error": told.error or {"code": told.code, "type": told.type}})
 
@@ -219,7 +216,7 @@ def _read_piece(piece: Any, facts: Facts) -> int:
         facts.say(text)
     if piece.get("input"):  # empty where it follows in deltas
         with suppress(*UNREADABLE):
-            facts.say(json.dumps(piece["input"], ensure_ascii=False))
+            facts.say(written(piece["input"]))
     return marks
 
 
@@ -237,7 +234,7 @@ def _read_usage(usage: Any, facts: Facts) -> bool:
     searches = _at(usage, ("server_tool_use", "web_search_requests"))
     if searches:  # vendors who cannot search tell 0
         facts.units["searches"] = searches
-    cost = money(usage.get("cost"))  # OpenRouter
+    cost = cost_usd(usage)
     if cost is not None:
         facts.provider_cost_usd = cost
     had = facts.usage or {}

@@ -13,8 +13,8 @@ import msgspec
 from meter import inquiry
 from meter.dialect import Facts, Request
 from meter.errors import error_of, read_error
-from meter.lenient import Shape, money, name
-from meter.usage import of_prompt
+from meter.lenient import Shape, name
+from meter.usage import cost_usd, of_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -52,16 +52,14 @@ class Moderations:
         """Read a whole JSON answer."""
         told = _answer(body)
         if told is None:
-            error = read_error(body)
-            facts.error = facts.error if error is None else error
+            facts.fail(read_error(body))
             return
         facts.response_id = name(told.id) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model
-        failed = error_of(msgspec.structs.asdict(told))
-        facts.error = facts.error if failed is None else failed
+        facts.fail(error_of(msgspec.structs.asdict(told)))
         if isinstance(told.usage, dict):
             facts.usage = of_prompt(told.usage) or facts.usage
-            facts.provider_cost_usd = money(told.usage.get("cost"))
+            facts.provider_cost_usd = cost_usd(told.usage)
         facts.final_usage = facts.usage is not None
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - no event has a name here

@@ -6,7 +6,6 @@ counts. A request without a prompt loads a model, or unloads it: that answer is 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, name
+from meter.lenient import LONGEST_NAME, Shape, name, written
 from meter.usage import count, of_prompt
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ class Chat:
         """Read one line."""
         told = _line(data)
         if told is None:
-            error = read_error(data)
-            if error is not None or name == b"error":
-                facts.error = error or facts.error or ""
+            facts.fail("" if name == b"error" else None)
+            facts.fail(read_error(data))
             return 0
         return _read(told, facts)
 
@@ -115,12 +113,11 @@ class Embed:
         """Read a whole JSON answer."""
         told = _line(body)
         if told is None:
-            if (error := read_error(body)) is not None:
-                facts.error = error
+            facts.fail(read_error(body))
             return
         facts.response_model = name(told.model) or facts.response_model
         if told.error:
-            facts.error = error_of({"error": told.error}) or facts.error or ""
+            facts.fail(error_of({"error": told.error}) or "")
         elif told.embedding or told.embeddings or told.data:
             facts.said = facts.said or 0.0
         if (prompt := count(told.prompt_eval_count)) is not None:
@@ -145,20 +142,12 @@ def _read(told: _Line, facts: Facts) -> int:
     for member, mark in _SAYS.items():
         if value := said.get(member):
             marks |= mark
-            facts.say(value if isinstance(value, str) else _written(value))
+            facts.say(value if isinstance(value, str) else written(value))
     if told.error:
-        facts.error = error_of({"error": told.error}) or facts.error or ""
+        facts.fail(error_of({"error": told.error}) or "")
     if told.done is True:
         marks |= _read_end(told, facts)
     return marks
-
-
-def _written(value: Any) -> str:
-    """Return the calls of tools as the model has written them, or nearly so."""
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except RecursionError:
-        return ""
 
 
 def _read_end(told: _Line, facts: Facts) -> int:

@@ -7,7 +7,6 @@ one decides, since the messages of a WebSocket have no other.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,8 +14,8 @@ import msgspec
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
 from meter.errors import error_of, read_error
-from meter.lenient import Shape, money, name
-from meter.usage import count, from_openai
+from meter.lenient import Shape, name
+from meter.usage import cost_usd, from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -87,9 +86,6 @@ _PART_TEXTS = ("text", "refusal", "transcript")
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 """Members of a request that name what else is read as its prompt."""
 
-_TICKS = 10
-"""Decimal places of the unit that xAI tells its costs in."""
-
 
 class Responses:
     """The dialect of responses, and of their compaction, which answers in nearly the same shape."""
@@ -111,7 +107,7 @@ class Responses:
         """Read a whole response, just made or fetched."""
         told = _response(body)
         if told is None:
-            facts.error = read_error(body) or facts.error
+            facts.fail(read_error(body))
             return
         response = msgspec.structs.asdict(told)
         _identify(response, facts)
@@ -125,16 +121,14 @@ class Responses:
             return 0
         told = _event(data)
         if told is None:
-            error = read_error(data)
-            if name == b"error" or error is not None:
-                facts.error = error or facts.error or ""
+            facts.fail("" if name == b"error" else None)
+            facts.fail(read_error(data))
             return 0
         kind = told.type if isinstance(told.type, str) else name.decode("utf-8", "replace")
         # A tool of the server's may fail without the response failing: its events have longer names.
         failed = name == b"error" or kind in _ERRORS or told.object == "error"
         if failed or (told.error and kind.count(".") <= 1):
-            error = error_of({"error": told.error or msgspec.structs.asdict(told)})
-            facts.error = error or facts.error or ""
+            facts.fail(error_of({"error": told.error or msgspec.structs.asdict(told)}) or "")
         return _READERS.get(kind, _read_delta)(kind, told, facts)
 
 
@@ -201,7 +195,7 @@ def _finish(response: Mapping[str, Any], told: Any, facts: Facts) -> int:
     marks = _read_output(response.get("output"), facts)
     error = error_of(response)
     if error is not None or status == "failed":
-        facts.error = error or facts.error or ""
+        facts.fail(error or "")
     elif status in ("completed", "incomplete"):
         facts.said = facts.said or 0.0  # an answer was seen, if one without text
     if status is None or status in _UNDER_WAY:
@@ -259,21 +253,8 @@ def _read_usage(usage: Any, facts: Facts) -> None:
     counted = from_openai(usage) if isinstance(usage, dict) else None
     if counted is not None and (any(counted.values()) or not facts.usage):
         facts.usage = counted
-        facts.provider_cost_usd = _cost(usage)
+        facts.provider_cost_usd = cost_usd(usage)
     facts.final_usage = facts.usage is not None
-
-
-def _cost(usage: Mapping[str, Any]) -> Decimal | None:
-    """Return what an upstream says it cost, in USD."""
-    ticks = count(usage.get("cost_in_usd_ticks"))
-    if ticks is not None:
-        return Decimal(ticks).scaleb(-_TICKS)
-    told, details = usage.get("cost"), usage.get("cost_details")
-    cost = money(told.get("total_cost") if isinstance(told, dict) else told)  # Perplexity's has parts
-    if cost is not None and usage.get("is_byok") is True and isinstance(details, dict):
-        # OpenRouter's is its fee alone where the maker's own key was used.
-        cost += money(details.get("upstream_inference_cost")) or 0
-    return cost
 
 
 class InputTokens:
@@ -291,8 +272,7 @@ class InputTokens:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read an answer, of which only an error is of interest: the count in it is not of what was used."""
-        error = read_error(body)
-        facts.error = facts.error if error is None else error
+        facts.fail(read_error(body))
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - as every dialect's
         """Read nothing: no such answer is streamed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time
 from decimal import Context, Decimal
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,6 +53,17 @@ _UNITS = (
     ("searches", "rerank_searches_kcount", 1000),
 )
 """A unit, its name in the catalogue, and how many of it that amount buys; of two for one unit, the first."""
+
+_SAME = (
+    ("*-tts*", "output_audio", "output"),
+    ("gpt-image-*", "output_image", "output"),
+    ("gemini-*", "input_image", "input"),
+    ("gemini-*", "input_cached_image", "input_cached"),
+)
+"""Models, a kind that the catalogue lists no price of, and the one whose price their makers have for both.
+
+The output of the first two is all of one kind; Google has one price for text and images that go in.
+"""
 
 _REQUESTS, _REQUESTS_PER = "requests_kcount", 1000
 
@@ -111,7 +123,7 @@ class CatalogueSource:
         standard = info.get_prices(when)
         return Price(
             model=info.id,
-            rates=_rates(standard),
+            rates=_rates(info.id, standard),
             service_tiers=_service_tiers(seller, info, when),
             per_request=_per(standard, _REQUESTS, _REQUESTS_PER),
             per_unit=_per_unit(standard),
@@ -129,8 +141,10 @@ class CatalogueSource:
 
     def _maker(self, model: str) -> Provider | None:
         name = model.lower()
-        matched = (p for p in self._providers if p.model_match is not None and p.model_match.is_match(name))
-        return next(matched, None)
+        makers = [p for p in self._providers if p.model_match is not None]
+        matched = (p for p in makers if p.model_match is not None and p.model_match.is_match(name))
+        listed = (p for p in makers if name in self._names[p.id])
+        return next(matched, None) or next(listed, None)
 
 
 @cache
@@ -169,7 +183,7 @@ def _service_tiers(seller: Provider, info: ModelInfo, when: datetime) -> dict[st
         return {}
     active = (variant for variant in info.price_variants or () if _is_active(variant, when))
     tiers = (tier for variant in active if (tier := _tier_of(variant)) is not None)
-    return {tier.name.lower(): _rates(info.get_prices(when, tier.context)) for tier in tiers}
+    return {tier.name.lower(): _rates(info.id, info.get_prices(when, tier.context)) for tier in tiers}
 
 
 class _TierName(NamedTuple):
@@ -190,8 +204,11 @@ def _is_active(variant: PriceVariant, when: datetime) -> bool:
     return variant.constraint is None or variant.constraint.active(when)
 
 
-def _rates(price: ModelPrice) -> Rates:
+def _rates(model: str, price: ModelPrice) -> Rates:
     told = {kind: amount for kind, name in _TOKENS.items() if (amount := vars(price).get(name)) is not None}
+    for pattern, kind, same in _SAME:
+        if same in told and fnmatchcase(model, pattern):
+            told.setdefault(kind, told[same])
     starts = sorted({tier.start for amount in told.values() for tier in getattr(amount, "tiers", ())})
     tiers = (Tier(start, inclusive=False, amounts=_above(told, start)) for start in starts)
     return Rates(_above(told, -1), tuple(tiers))

@@ -26,10 +26,36 @@ if TYPE_CHECKING:
 
 __all__ = ["Everything", "standing"]
 
+_PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "gemini": "gcp.gemini",
+    "azure": "azure.ai.openai",
+}
 _STATUS = re.compile(rb"status-(\d{3})")
 _ROUTES = {"openai": of_openai.ROUTES, "anthropic": of_anthropic.ROUTES, "gemini": of_gemini.ROUTES}
 _ERRORS = {"openai": of_openai.error, "anthropic": of_anthropic.error, "gemini": of_gemini.error}
 _FIXED = {"Date": "Thu, 09 Oct 2025 08:53:20 GMT", "Server": "cloudflare", "CF-RAY": "98ab-FRA"}
+_OF_API: dict[str, dict[str, str]] = {
+    "openai": {
+        "openai-version": "2020-10-01",
+        "openai-organization": "org-simulated",
+        "openai-processing-ms": "12",
+        "x-ratelimit-limit-tokens": "400000",
+        "x-ratelimit-remaining-tokens": "399000",
+        "x-ratelimit-reset-tokens": "150ms",
+        "Set-Cookie": "__cf_bm=a; path=/; HttpOnly",
+    },
+    "anthropic": {
+        "anthropic-organization-id": "org-simulated",
+        "anthropic-ratelimit-input-tokens-limit": "30000",
+        "anthropic-ratelimit-input-tokens-remaining": "29000",
+        "anthropic-ratelimit-input-tokens-reset": "2025-10-09T08:53:24Z",
+    },
+    "gemini": {"Server-Timing": "gfet4t7; dur=12", "Vary": "Origin, X-Origin, Referer"},
+}
+_NUMBERED = {"openai": "x-request-id", "anthropic": "request-id", "gemini": "x-goog-request-id"}
+"""How each calls its number of a request."""
 
 
 class Everything:
@@ -49,7 +75,8 @@ class Everything:
         self.asked.append(ask)
         answer = _answer(ask)
         body, fields = answer.coded_for(ask)
-        fields |= {**_FIXED, "x-request-id": f"req_{ask.digest}"}
+        fields |= _FIXED | _OF_API[_api(ask)]
+        fields[_NUMBERED[_api(ask)]] = f"req_{ask.digest}"
         if not answer.streams:
             return web.Response(status=answer.status, body=body, headers=fields)
         response = web.StreamResponse(status=answer.status, headers=fields)
@@ -84,7 +111,13 @@ def standing(default: str = "openai") -> Iterator[tuple[Everything, House]]:
     with running_app(everything.app()) as url:
         base_urls = {"openai": f"{url}/v1", "anthropic": url, "gemini": url, "azure": url}
         upstreams = [
-            {"name": name, "base_url": base_url, "prefix": f"/{name}", "default": name == default}
+            {
+                "name": name,
+                "base_url": base_url,
+                "prefix": f"/{name}",
+                "provider": _PROVIDERS[name],
+                "default": name == default,
+            }
             for name, base_url in base_urls.items()
         ]
         with running_house(url, upstreams=upstreams) as house:

@@ -219,6 +219,15 @@ class TestOperations:
         assert len(expected) > 3
         assert expected == got
 
+    def test_rate_limits(self, clients: tuple[Anthropic, Anthropic], house: House, lines: Lines) -> None:
+        """What an answer's fields say of a limit is a gauge."""
+        clients[1].messages.create(**HELLO)
+        lines.one()
+
+        labels = {"upstream": "anthropic", "resource": "input_tokens", "model": MODEL}
+        assert 30_000 == house.value("meter_ratelimit_limit", **labels)
+        assert 29_000 == house.value("meter_ratelimit_remaining", **labels)
+
     def test_bearer(self, house: House, lines: Lines) -> None:
         """A token in `Authorization` is a key of its own, and neither is logged."""
         with Anthropic(base_url=f"{house.url}/anthropic", api_key=KEY) as client:

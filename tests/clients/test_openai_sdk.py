@@ -275,7 +275,7 @@ ERRORS_BY_NAME: dict[str, tuple[dict[str, Any], str, type[openai.APIStatusError]
         400,
         "unsupported_value",
     ),
-    "no message": ({**HELLO, "messages": []}, KEY, openai.BadRequestError, 400, "invalid_request_error"),
+    "no message": ({**HELLO, "messages": []}, KEY, openai.BadRequestError, 400, "empty_array"),
     "wrong key": (HELLO, "sk-invalid", openai.AuthenticationError, 401, "invalid_api_key"),
     "key without access": (HELLO, "sk-forbidden", openai.PermissionDeniedError, 403, "invalid_request_error"),
     "unknown model": (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from play import read_request
 
 from meter.dialect import Facts, Marks, Request
-from meter.dialects.ollama import Chat, Embed, Generate
+from meter.dialects.ollama import Chat, Embed, Generate, _written
+from meter.estimate import text_tokens
 
 if TYPE_CHECKING:
     from meter.dialect import Dialect
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 CHAT, GENERATE, EMBED = Chat(), Generate(), Embed()
 ALL: list[Dialect] = [CHAT, GENERATE, EMBED]
 
+TEXT = "river " * 70
 THOUGHT = Marks.CONTENT | Marks.REASONING
 
 
@@ -71,7 +73,7 @@ def test_marks(data: bytes, marks: int) -> None:
     ],
 )
 def test_counts_at_the_end(counts: dict[str, Any], usage: dict[str, int] | None) -> None:
-    """The line that is done has the counts; what it does not tell is unknown, unless a model was but loaded."""
+    """The line that is done has the counts; what it does not tell is unknown, unless it was but loading."""
     _, facts = line(json.dumps({"done": True, **counts}).encode())
 
     assert (usage, usage is not None, True) == (facts.usage, facts.final_usage, facts.terminated)
@@ -100,14 +102,13 @@ def test_finds_errors(data: bytes, name: bytes, error: str | None) -> None:
 
 def test_estimates_what_was_written() -> None:
     """Texts, thoughts and calls of tools are what an estimate is made of."""
-    text = "river " * 70
-    _, facts = line(json.dumps({"message": {"content": text, "thinking": text}}).encode())
+    _, facts = line(json.dumps({"message": {"content": TEXT, "thinking": TEXT}}).encode())
 
-    assert 200.0 == facts.said
+    assert pytest.approx(2 * text_tokens(TEXT)) == facts.said
 
-    CHAT.read_event(b"", json.dumps({"message": {"tool_calls": [{"function": text}]}}).encode(), facts)
+    CHAT.read_event(b"", json.dumps({"message": {"tool_calls": [{"function": TEXT}]}}).encode(), facts)
 
-    assert facts.said > 300.0
+    assert (facts.said or 0) > 3 * text_tokens(TEXT)
 
 
 def test_keeps_no_long_names() -> None:
@@ -135,10 +136,10 @@ def test_streams_unless_told_not_to(dialect: Dialect, member: str, stream: bool)
 )
 def test_estimates_prompts(dialect: Dialect, member: str) -> None:
     """A prompt is estimated by the member that holds it, and its images are not taken for text."""
-    told = {"model": "m", member: "river " * 70, "images": ["A" * 100_000], "keep_alive": "5m"}
+    told = {"model": "m", member: TEXT, "images": ["A" * 100_000], "keep_alive": "5m"}
     request = read_request(dialect, json.dumps(told).encode())
 
-    assert 100 <= (request.prompt_tokens or 0) < 110
+    assert 1 <= (request.prompt_tokens or 0) / text_tokens(TEXT) < 1.1
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'{"model"', b"[" * 100_000])
@@ -222,3 +223,12 @@ def test_reads_any_depth(depth: int) -> None:
     deep = b'{"message":{"tool_calls":' + b"[" * depth + b"1" + b"]" * depth + b'},"done":true}'
     for dialect in ALL:
         dialect.read_event(b"", deep, Facts())
+
+
+def test_estimates_nothing_without_end() -> None:
+    """A call that is nested deeper than can be written down again counts as nothing."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    assert "" == _written(deep)

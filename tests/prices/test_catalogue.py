@@ -242,6 +242,7 @@ def test_the_library_agrees_where_it_can() -> None:
 def test_kinds_with_tiers_of_their_own() -> None:
     """Kinds whose tiers begin at different counts are laid into one row of whole tables."""
     rates = _rates(
+        "m",
         ModelPrice(
             input_mtok=TieredPrices(base=Decimal(1), tiers=[Tier(start=100, price=Decimal(2))]),
             output_mtok=TieredPrices(
@@ -375,3 +376,29 @@ def test_the_book_and_the_catalogue() -> None:
         priced.price_source,
     ) == ("gpt-4o-mini-2024-07-18", PriceStatus.EXACT, "genai-prices")
     assert (Decimal("0.000825"), Decimal("0.000075")) == (priced.cost_usd, priced.cache_savings_usd)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "usage", "cost"),
+    [
+        ("gpt-image-1", "openai", {"input": MILLION, "output_image": MILLION}, "45"),
+        ("gpt-4o-mini-tts", "openai", {"input": MILLION, "output_audio": MILLION}, "12.6"),
+        ("gemini-2.5-flash-lite", "google", {"input": MILLION, "input_image": MILLION}, "0.2"),
+    ],
+)
+def test_kinds_of_one_price(model: str, provider: str, usage: dict[str, int], cost: str) -> None:
+    """What a maker sells at one price costs that, whichever of the kinds the catalogue lists."""
+    price = CatalogueSource(ids=ids).find(model, upstream="u", provider=provider, when=WHEN)
+
+    assert price is not None
+    bill = price.bill(usage)
+    assert bill is not None
+    assert Decimal(cost) == bill.cost_usd
+
+
+def test_makers_of_names_without_a_pattern() -> None:
+    """A name that no maker's pattern takes has the list price of the maker who lists it."""
+    price = CatalogueSource(ids=ids).find("text-embedding-3-small", upstream="u", provider=None, when=WHEN)
+
+    assert price is not None
+    assert PriceStatus.LIST is price.status
