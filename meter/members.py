@@ -84,8 +84,8 @@ def scan(
     """Find the top-level members of one JSON object, in their order; `None` where `text` is anything else.
 
     Yields every `slice_tokens` tokens and every 256 KiB of a string, so that a caller can give way to others.
-    Nesting deeper than 1,000 gives `None` too, as do blanks of over 128 KiB in a row, more than 10,000 members, and
-    more than `tokens` tokens (each name, plain value, bracket, comma and colon is one).
+    Nesting deeper than 1,000 gives `None` too, as do blanks of over 128 KiB in a row, more than 10,000
+    members and more than `tokens` tokens (each name, plain value, bracket, comma and colon is one).
     """
     head = _HEAD.match(text)
     if head is None:

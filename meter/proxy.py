@@ -512,9 +512,13 @@ class _Pump:
         now = self._now()
         if not self._tap.hiding:
             await self._write(piece)
-            self._tap.watch(piece, now)
+            for _ in self._tap.watching(piece, now):
+                await asyncio.sleep(0)
             return
-        await self._write(self._tap.edit(piece, now))
+        for turn, edited in enumerate(self._tap.editing(piece, now)):
+            if turn:
+                await asyncio.sleep(0)
+            await self._write(edited)
         if self._tap.damaged:
             raise BrokenOffError
 

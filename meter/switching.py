@@ -64,11 +64,9 @@ class Switching(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Take note that there is no connection any more."""
-        end = self.end
-        self.end = None
         super().connection_lost(exc)  # type: ignore[arg-type] # aiohttp's take any
-        if end is not None:
-            end.lost(exc)
+        if self.end is not None:
+            self.end.lost(exc)
 
 
 class _Switched(Protocol):

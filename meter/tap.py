@@ -50,6 +50,10 @@ _SWITCHED = 101
 _CLIENT_ERRORS = range(400, 500)
 _FIRST_SERVER_ERROR = 500
 
+_AT_ONCE = 1 << 13
+_ENDS_AT_ONCE = 1000
+"""A stretch of a stream that is longer, and has more ends of events in it, is read in parts."""
+
 _BOMB_BYTES = 8 << 20
 _BOMB_RATIO = 100
 """A compressed answer that inflates past both is read no further."""
@@ -173,18 +177,30 @@ class Tap:
 
     def watch(self, piece: bytes, now: float) -> None:
         """Read a piece that has gone out as it came; `now` is when it came."""
-        if self._readable:
-            for plain in self._plain(piece):
-                self._read(plain, now)
+        for _ in self.watching(piece, now):
+            pass
+
+    def watching(self, piece: bytes, now: float) -> Iterator[None]:
+        """Read as `watch` does, giving way by a `yield` where there is much to read in a piece."""
+        begun = False
+        for stretch in self._stretches(piece):
+            if begun:
+                yield
+            begun = True
+            self._read(stretch, now)
 
     def edit(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that came at `now`: it without what asking caused."""
+        return b"".join(self.editing(piece, now))
+
+    def editing(self, piece: bytes, now: float) -> Iterator[bytes]:
+        """Edit as `edit` does, and yield what goes out of it in its turn."""
         assert isinstance(self._splitter, Splitter)  # noqa: S101 - only events are edited
-        out: list[bytes] = []
-        for plain in self._plain(piece):
-            for part in self._splitter.feed(plain):
+        for stretch in self._stretches(piece):
+            out: list[bytes] = []
+            for part in self._splitter.feed(stretch):
                 self._edit(part, now, out)
-        return b"".join(out)
+            yield b"".join(out)
 
     def message(self, data: bytes, now: float) -> None:
         """Read a message of a WebSocket, which came at `now`."""
@@ -300,8 +316,21 @@ class Tap:
 
     # Inside.
 
-    def _plain(self, piece: bytes) -> Iterable[bytes]:
-        return (piece,) if self._decoder is None else self._undone(self._decoder, piece)
+    def _stretches(self, piece: bytes) -> Iterable[bytes]:
+        """Return what a piece says, in stretches each of which can be read at once."""
+        if not self._readable:
+            return ()
+        if self._decoder is None and (len(piece) <= _AT_ONCE or self._splitter is None):
+            return (piece,)
+        return self._cut_up(piece)
+
+    def _cut_up(self, piece: bytes) -> Iterator[bytes]:
+        for plain in (piece,) if self._decoder is None else self._undone(self._decoder, piece):
+            # What ends an event, a line or an element: the more there are, the longer reading takes.
+            ends = sum(map(plain.count, (b"\n", b"\r", b"}", b"]"))) if len(plain) > _AT_ONCE else 0
+            step = max(1, len(plain) * _ENDS_AT_ONCE // ends if ends > _ENDS_AT_ONCE else len(plain))
+            for at in range(0, len(plain), step):
+                yield plain[at : at + step]
 
     def _undone(self, undo: Decoder, piece: bytes) -> Iterator[bytes]:
         """Yield what a coded piece says; nothing more where it is damaged or a bomb."""
@@ -342,6 +371,8 @@ class Tap:
                 self._dialect.read_answer(body, self.facts)
             except Exception:  # noqa: BLE001 - as in `_take`
                 self.failures += 1
+            if self._abridger is not None and self.facts.said is not None:
+                self.facts.said += self._abridger.left_out
 
     def _see(self, part: Part, now: float) -> int:
         if part.kind is Kind.OVERSIZED:

@@ -12,7 +12,9 @@ from play import read_request
 
 from meter.dialect import Facts, Marks, Request
 from meter.dialects.realtime import InputTranscriptions, Realtime
+from meter.estimate import text_tokens
 
+WORD = text_tokens("word")
 REALTIME, TRANSCRIPTIONS = Realtime(), InputTranscriptions()
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
@@ -35,6 +37,7 @@ COUNTED = {
     "input_audio": 9,
     "input_cached_audio": 4,
     "input_image": 0,
+    "input_cached_image": 0,
     "output": 30,
     "output_audio": 91,
 }
@@ -92,14 +95,14 @@ class TestResponses:
     @pytest.mark.parametrize(
         ("kind", "delta", "said", "marks"),
         [
-            ("response.text.delta", "word", 4 / 4.2, Marks.CONTENT),
-            ("response.output_text.delta", "word", 4 / 4.2, Marks.CONTENT),
-            ("response.audio_transcript.delta", "word", 4 / 4.2, Marks.CONTENT),
-            ("response.output_audio_transcript.delta", "word", 4 / 4.2, Marks.CONTENT),
-            ("response.function_call_arguments.delta", '{"a"', 4 / 4.2, Marks.CONTENT),
+            ("response.text.delta", "word", WORD, Marks.CONTENT),
+            ("response.output_text.delta", "word", WORD, Marks.CONTENT),
+            ("response.audio_transcript.delta", "word", WORD, Marks.CONTENT),
+            ("response.output_audio_transcript.delta", "word", WORD, Marks.CONTENT),
+            ("response.function_call_arguments.delta", "word", WORD, Marks.CONTENT),
             ("response.audio.delta", "AAAA", 0.0, Marks.CONTENT),
             ("response.output_audio.delta", "AAAA", 0.0, Marks.CONTENT),
-            ("response.reasoning_text.delta", "word", 4 / 4.2, Marks.CONTENT | Marks.REASONING),
+            ("response.reasoning_text.delta", "word", WORD, Marks.CONTENT | Marks.REASONING),
             ("response.output_text.delta", "", None, 0),
             ("response.output_text.done", "word", None, 0),
             ("response.output_item.added", None, None, 0),
@@ -166,7 +169,7 @@ class TestTranscriptions:
         )
 
         assert (counted, units, True) == (facts.usage, facts.units, facts.terminated)
-        assert (4 / 4.2, Marks.CONTENT) == (facts.said, marks)
+        assert (WORD, Marks.CONTENT) == (facts.said, marks)
 
     def test_says_each_word_once(self) -> None:
         """What deltas said is not said again by the end, nor by segments."""
@@ -178,7 +181,7 @@ class TestTranscriptions:
             dialect=TRANSCRIPTIONS,
         )
 
-        assert (4 / 4.2, 0, True) == (facts.said, marks, facts.terminated)
+        assert (WORD, 0, True) == (facts.said, marks, facts.terminated)
 
     def test_reads_silence(self) -> None:
         """Of what has no words, a transcription was made all the same."""
