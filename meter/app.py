@@ -1,7 +1,8 @@
 """The one place where objects meet: settings -> book -> sinks -> proxy, and their life from start to drain.
 
-`serving` is all of it as a context: listening inside, everything told and closed behind. `run` adds the event
-loop, the signals and the exit code.
+`serving` is all of it as a context: listening inside, everything told and closed behind. Each reading of the
+settings makes a `Proxy` of its own; a reload puts the next one at the desk that the listener asks, and what
+is under way ends with the one that it began with. `run` adds the event loop, the signals and the exit code.
 """
 
 from __future__ import annotations
@@ -10,34 +11,35 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
 from meter import __version__, providers
 from meter.admin import Admin
+from meter.backgrounds import Backgrounds
 from meter.keys import Keys, salt_from
 from meter.labels import Admission
 from meter.listener import Listener
 from meter.price import Book
 from meter.prices.catalogue import CatalogueSource
-from meter.prices.file import load
+from meter.prices.file import PriceFileError, load
 from meter.proxy import Proxy
 from meter.routing import Routes
+from meter.settings import SettingsError
 from meter.sinks import Sinks
-from meter.sinks.log import LibraryLog, LogSink, configure
+from meter.sinks.log import Journal, LibraryLog, LogSink
 from meter.sinks.prometheus import Catalogue, PrometheusSink
 from meter.state import State
 from meter.upstream import Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
-    from typing import Any
-
-    from structlog.typing import FilteringBoundLogger
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from typing import Any, BinaryIO
 
     from meter.price import Source
     from meter.settings import Settings
@@ -48,6 +50,9 @@ _SINKS = ("prometheus", "log")
 _PARTS = ("proxy", "tap", "book")
 """What else may fail without a client noticing, and is counted beside the sinks."""
 
+_FIXED = ("host", "port", "admin_host", "admin_port", "workers", "ledger", "tls")
+"""Settings that hold from start to end."""
+
 _LAG_SECONDS = 0.5
 """How often the event loop's lateness is measured."""
 
@@ -55,29 +60,92 @@ _CLOSE_SECONDS = 1.0
 """What has been broken off is given so long to be recorded."""
 
 _LOOK_SECONDS = 0.05
-"""How often a drain looks whether anything is still under way."""
+"""How often it is looked whether anything is still under way."""
 
 _REPORT_SECONDS = 60.0
 """A failing part is logged so often at the most."""
 
 
+class _Parts(NamedTuple):
+    """What one reading of the settings makes, before anybody is served by it."""
+
+    settings: Settings
+    book: Book
+    client: Client
+    admission: Admission
+    catalogue: Catalogue | None
+
+
+def _parts(settings: Settings) -> _Parts:
+    """Make the parts; raises PriceFileError where a price file is wrong, OSError where one is not there."""
+    sources: list[Source] = [load(path) for path in settings.prices.files]
+    if settings.prices.catalogue != "off":
+        known_only = settings.prices.catalogue == "known"
+        sources.append(CatalogueSource(ids=providers.catalogue_id, known_only=known_only))
+    book = Book(sources)
+    admission = Admission(
+        models=book.models(),
+        keys={key.name for key in settings.keys},
+        label_names=settings.attribution.labels,
+        limits=settings.limits.series,
+    )
+    return _Parts(settings, book, Client(settings), admission, _catalogue_facts(sources))
+
+
+def _catalogue_facts(sources: list[Source]) -> Catalogue | None:
+    for source in sources:
+        if isinstance(source, CatalogueSource):
+            return Catalogue(
+                source=source.name, revision=source.revision, timestamp=source.timestamp(time.time())
+            )
+    return None
+
+
 class Running:
     """A proxy that is listening."""
 
-    def __init__(
-        self, settings: Settings, state: State, prometheus: PrometheusSink, log: FilteringBoundLogger
-    ) -> None:
+    def __init__(self, parts: _Parts, read: Callable[[], Settings], journal: Journal) -> None:
         self.url = ""
         """What clients put before `/v1`, such as `http://127.0.0.1:8080`."""
         self.admin_url = ""
-        self.prometheus = prometheus
-        self.state = state
         self.stopped = asyncio.Event()
         """Set when the process has been told to stop; what is under way has not ended yet."""
-        self._settings = settings
-        self._log = log
+        names = [u.name for u in parts.settings.upstreams]
+        self.state = State(names, partial(_tell_change, journal))
+        self.prometheus = PrometheusSink(
+            admission=parts.admission,
+            state=self.state,
+            version=__version__,
+            upstreams=names,
+            sinks=(*_SINKS, *_PARTS),
+            catalogue=parts.catalogue,
+        )
+        self._settings = parts.settings
+        self._read = read
+        self._log = journal
+        self._report = _Report(self.prometheus, journal)
+        self.sinks = Sinks((self.prometheus, LogSink(journal)), self._report)
+        self._backgrounds = Backgrounds()
+        self._proxies: dict[Proxy, Client] = {}
+        """The one that serves, last, and those before it that still have something under way."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Event()
         """Set when what is under way is to be broken off."""
+        self._reloading = asyncio.Lock()
+
+    async def listen(self, stack: AsyncExitStack, parts: _Parts) -> None:
+        """Listen on both ports until `stack` is left; raises OSError where one cannot be had."""
+        settings = self._settings
+        proxy, admin = await self._begin(parts), self._admin()
+        self._listeners = (_listener(settings, proxy), _listener(settings, admin))
+        tls = _tls(settings)
+        self.admin_url = await _listen(
+            stack, self._listeners[1], settings.admin_host, settings.admin_port, None
+        )
+        self.url = await _listen(stack, self._listeners[0], settings.host, settings.port, tls)
+        self.state.listening = True
+        self._log.info("ready", listener="admin", url=self.admin_url)
+        self._log.info("ready", listener="proxy", url=self.url)
 
     def stop(self) -> None:
         """Begin to drain; called again, break off what is still under way."""
@@ -89,11 +157,6 @@ class Running:
         with suppress(OSError, ValueError):  # nobody may be reading the log any more
             self._log.info("draining", in_flight=self.state.busy, seconds=self._settings.timeouts.drain)
 
-    def not_reloaded(self) -> None:
-        """Say that SIGHUP is not obeyed; by default it would end the process."""
-        with suppress(OSError, ValueError):
-            self._log.warning("reload_not_supported")
-
     async def drained(self) -> None:
         """Wait until nothing is under way, the drain's time is up, or `stop` was called again."""
         with suppress(TimeoutError):
@@ -102,61 +165,127 @@ class Running:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._at_once.wait(), _LOOK_SECONDS)
 
+    async def close(self) -> None:
+        """Break off what is still under way, and let go of all upstreams."""
+        for proxy in self._proxies:
+            proxy.break_off()
+        for task in self._tasks:
+            task.cancel()
 
-@asynccontextmanager
-async def serving(settings: Settings, log: FilteringBoundLogger | None = None) -> AsyncIterator[Running]:
-    """Listen on both ports until the context is left, then drain and close.
+    async def let_go(self) -> None:
+        """Close the connections to all upstreams."""
+        for client in self._proxies.values():
+            await client.close()
 
-    Raises OSError where a port cannot be had, PriceFileError where a price file is wrong.
-    """
-    log = log or configure(settings.log.level, settings.log.format)
-    if settings.ledger.url not in (None, "off"):
-        log.warning("ledger_not_supported")  # what passes is metered all the same
-    sources = _sources(settings)
-    book = Book(sources)
-    state = State((u.name for u in settings.upstreams), partial(_tell_change, log))
-    prometheus = _prometheus(settings, book, state, sources)
-    report = _Report(prometheus, log)
-    sinks = Sinks((prometheus, LogSink(log)), report)
-    running = Running(settings, state, prometheus, log)
-    async with AsyncExitStack() as stack:
-        stack.callback(sinks.close)
-        stack.enter_context(_library_log(log))
-        client = await stack.enter_async_context(Client(settings))
+    # Settings that are read again.
+
+    def reload_soon(self) -> None:
+        """Read the settings again, as soon as may be."""
+        self._spawn(self.reload())
+
+    async def reload(self) -> None:
+        """Read the settings again: they hold for new requests, unless there is something wrong with them."""
+        async with self._reloading:
+            try:
+                settings = await asyncio.to_thread(self._read)
+                fixed = {name: getattr(self._settings, name) for name in _FIXED}
+                parts = await asyncio.to_thread(_parts, settings.model_copy(update=fixed))
+                names = [u.name for u in settings.upstreams]
+                self.prometheus.reconfigure(
+                    admission=parts.admission, upstreams=names, catalogue=parts.catalogue
+                )
+            except (SettingsError, PriceFileError, OSError, ValueError) as error:
+                self.prometheus.reloaded(False)
+                with suppress(OSError, ValueError):  # standard output may be gone
+                    self._log.error("reload_failed", reason=str(error))
+                return
+            self.state.know(names)
+            self._settings = parts.settings
+            self._log.settle(settings.log.level, settings.log.format)
+            before = list(self._proxies.items())
+            _settle(self._listeners[0], parts.settings, await self._begin(parts))
+            _settle(self._listeners[1], parts.settings, self._admin())
+            for proxy, client in before:
+                self._spawn(self._retire(proxy, client))
+            self.prometheus.reloaded(True)
+            ignored = [name for name, value in fixed.items() if getattr(settings, name) != value]
+            with suppress(OSError, ValueError):
+                self._log.info("reloaded", ignored=ignored)
+
+    async def _begin(self, parts: _Parts) -> Proxy:
+        settings = parts.settings
+        await parts.client.open()
         proxy = Proxy(
             settings,
             routes=Routes((u.name, u.base_url, u.prefix or "", u.default) for u in settings.upstreams),
             keys=Keys(settings.keys, salt_from(os.environ)),
-            client=client,
-            book=book,
-            sinks=sinks,
-            state=state,
-            report=report,
+            client=parts.client,
+            book=parts.book,
+            sinks=self.sinks,
+            state=self.state,
+            backgrounds=self._backgrounds,
+            report=self._report,
         )
-        admin = _listener(settings, Admin(settings.admin, prometheus, state))
-        running.admin_url = await _listen(stack, admin, settings.admin_host, settings.admin_port)
-        running.url = await _listen(stack, _listener(settings, proxy), settings.host, settings.port)
-        state.listening = True
-        log.info("ready", listener="admin", url=running.admin_url)
-        log.info("ready", listener="proxy", url=running.url)
-        await stack.enter_async_context(_background(_measure_lag(prometheus)))
+        self._proxies[proxy] = parts.client
+        return proxy
+
+    def _admin(self) -> Admin:
+        return Admin(self._settings.admin, self.prometheus, self.state)
+
+    async def _retire(self, proxy: Proxy, client: Client) -> None:
+        """Let go of a proxy that serves nobody new, once all that it has begun has ended."""
+        while proxy.busy:  # noqa: ASYNC110 - an event for it would cost every request
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self._proxies.pop(proxy, None) is not None:
+            await client.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, read: Callable[[], Settings] | None = None, stream: BinaryIO | None = None
+) -> AsyncIterator[Running]:
+    """Listen on both ports until the context is left, then drain and close.
+
+    `read` reads the settings again for a reload; the log goes to `stream`, standard output where there is
+    none. Raises OSError where a port cannot be had, PriceFileError where a price file is wrong.
+    """
+    journal = Journal(stream)
+    journal.settle(settings.log.level, settings.log.format)
+    parts = _parts(settings)
+    running = Running(parts, read or (lambda: settings), journal)
+    if settings.ledger.url not in (None, "off"):
+        journal.warning("ledger_not_supported")  # what passes is metered all the same
+    async with AsyncExitStack() as stack:
+        stack.callback(running.sinks.close)
+        stack.enter_context(_library_log(journal))
+        stack.push_async_callback(running.let_go)
+        await running.listen(stack, parts)
+        await stack.enter_async_context(_background(_measure_lag(running.prometheus)))
         try:
             yield running
         finally:
-            state.draining = True
+            running.state.draining = True
             await running.drained()
-            proxy.break_off()
+            await running.close()
 
 
-def run(settings: Settings) -> int:
-    """Serve until told to stop by SIGTERM or SIGINT; return the exit code."""
+def run(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
+    """Serve until told to stop by SIGTERM or SIGINT; return the exit code.
+
+    SIGHUP reads the settings again.
+    """
 
     async def main() -> None:
-        async with serving(settings) as running:
+        async with serving(settings, read) as running:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stop)
-            loop.add_signal_handler(signal.SIGHUP, running.not_reloaded)
+            loop.add_signal_handler(signal.SIGHUP, running.reload_soon)
             await running.stopped.wait()
 
     run_loop(main())
@@ -175,41 +304,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def _sources(settings: Settings) -> list[Source]:
-    sources: list[Source] = [load(path) for path in settings.prices.files]
-    if settings.prices.catalogue != "off":
-        known_only = settings.prices.catalogue == "known"
-        sources.append(CatalogueSource(ids=providers.catalogue_id, known_only=known_only))
-    return sources
-
-
-def _prometheus(settings: Settings, book: Book, state: State, sources: list[Source]) -> PrometheusSink:
-    admission = Admission(
-        models=book.models(),
-        keys={key.name for key in settings.keys},
-        label_names=settings.attribution.labels,
-        limits=settings.limits.series,
-    )
-    return PrometheusSink(
-        admission=admission,
-        state=state,
-        version=__version__,
-        upstreams=[u.name for u in settings.upstreams],
-        sinks=(*_SINKS, *_PARTS),
-        catalogue=_catalogue_facts(sources),
-    )
-
-
-def _catalogue_facts(sources: list[Source]) -> Catalogue | None:
-    for source in sources:
-        if isinstance(source, CatalogueSource):
-            return Catalogue(
-                source=source.name, revision=source.revision, timestamp=source.timestamp(time.time())
-            )
-    return None
-
-
-def _tell_change(log: FilteringBoundLogger, upstream: str, reason: str | None) -> None:
+def _tell_change(log: Journal, upstream: str, reason: str | None) -> None:
     with suppress(OSError, ValueError):  # standard output may be gone
         if reason is None:
             log.info("upstream_up", upstream=upstream)
@@ -220,7 +315,7 @@ def _tell_change(log: FilteringBoundLogger, upstream: str, reason: str | None) -
 class _Report:
     """Counts failures of sinks and other parts, and logs each part's at most once a minute."""
 
-    def __init__(self, prometheus: PrometheusSink, log: FilteringBoundLogger) -> None:
+    def __init__(self, prometheus: PrometheusSink, log: Journal) -> None:
         self._prometheus = prometheus
         self._log = log
         self._next: dict[str, float] = {}
@@ -236,7 +331,14 @@ class _Report:
 
 
 def _listener(settings: Settings, desk: Admin | Proxy) -> Listener:
-    return Listener(
+    listener = Listener()
+    _settle(listener, settings, desk)
+    return listener
+
+
+def _settle(listener: Listener, settings: Settings, desk: Admin | Proxy) -> None:
+    """Let a listener ask `desk` from its next connection or request on, with the patience of `settings`."""
+    listener.settle(
         desk.handle,
         desk.malformed,
         head_seconds=settings.timeouts.client_head,
@@ -245,19 +347,35 @@ def _listener(settings: Settings, desk: Admin | Proxy) -> Listener:
     )
 
 
-async def _listen(stack: AsyncExitStack, listener: Listener, host: str, port: int) -> str:
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return how the proxy port speaks TLS, None where it does not."""
+    if settings.tls.cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls.cert, settings.tls.key)
+    except ssl.SSLError:
+        wrong = f"tls: {settings.tls.cert}: expected a certificate and the key that belongs to it, as PEM"
+        raise SettingsError([wrong]) from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def _listen(
+    stack: AsyncExitStack, listener: Listener, host: str, port: int, tls: ssl.SSLContext | None
+) -> str:
     """Start a listener; return its URL, with the port that was had."""
     runner = web.ServerRunner(listener, shutdown_timeout=_CLOSE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
     except OSError as error:
         reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
         raise OSError(error.errno, f"{host} port {port}: {reason}") from None
     bound = runner.addresses[0]
     name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return f"http://{name}:{bound[1]}"
+    return f"{'http' if tls is None else 'https'}://{name}:{bound[1]}"
 
 
 async def _measure_lag(prometheus: PrometheusSink) -> None:
@@ -279,7 +397,7 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _library_log(log: FilteringBoundLogger) -> Iterator[None]:
+def _library_log(log: Journal) -> Iterator[None]:
     """Take over what libraries log, for as long as the context lasts."""
     root = logging.getLogger()
     before = root.handlers[:]

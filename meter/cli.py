@@ -14,6 +14,7 @@ import getpass
 import os
 import re
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from meter import __version__
@@ -153,11 +154,12 @@ def _serve(args: argparse.Namespace) -> int:
 
     given = {name: getattr(args, option) for option, name in _OVERRIDES.items()}
     overrides = {name: value for name, value in given.items() if value is not None}
+    read = partial(load, _config(args), overrides)
     try:
-        settings = load(_config(args), overrides)
+        settings = read()
         from meter import app  # noqa: PLC0415  # aiohttp: see the top
 
-        return app.run(settings)
+        return app.run(settings, read)
     except (SettingsError, PriceFileError) as error:
         return _wrong(error)
 

@@ -82,6 +82,15 @@ class Admission:
         self._tags = [(name, _Values(limits.tag)) for name in self.label_names]
         self._id_sets = _IdSets(limits.id_sets)
 
+    def succeed(self, older: Admission) -> None:
+        """Go on where `older` ended, whose tags are the same: what it let in is shown, its folds count."""
+        self._folds = older._folds
+        self._models.add(older._models)
+        self._keys.add(older._keys)
+        for (_, values), (_, before) in zip(self._tags, older._tags, strict=True):
+            values.add(before)
+        self._id_sets.add(older._id_sets)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the labels that `id_labels` gives values for."""
@@ -130,6 +139,10 @@ class _Values:
         self._budget = budget
         self._shown = {_printable(value) for value in known}
 
+    def add(self, others: _Values) -> None:
+        """Show these as well."""
+        self._shown |= others._shown
+
     def show(self, value: str | None, *, earned: bool) -> str | None:
         """Give what to show for a value; `None` where there is no room for it."""
         if not value:
@@ -163,6 +176,11 @@ class _IdSets:
             (room, set()),
             (room, set()),
         )
+
+    def add(self, others: _IdSets) -> None:
+        """Show these as well."""
+        for (_, shown), (_, before) in zip(self._steps, others._steps, strict=True):
+            shown.update(before)
 
     def show(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Give the same object back, or else the first fold of it that there is room for."""

@@ -241,14 +241,12 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
 
 
 class Listener(web.Server):
-    """Makes a `Connection` for each client.
+    """Makes a `Connection` for each client, which asks whom `settle` has named last."""
 
-    `on_error(request, exception)` answers what `handle` does not: what is no HTTP, and what it raised.
-    `head_seconds` is how long a request's head may take from its first byte, `keep_alive_seconds` how long
-    a connection may be idle, `header_bytes` how long a request line or one field may be.
-    """
+    def __init__(self) -> None:
+        super().__init__(self._asked, handler_cancellation=True, access_log=None, auto_decompress=False)
 
-    def __init__(
+    def settle(
         self,
         handle: Handle,
         on_error: Malformed,
@@ -257,18 +255,22 @@ class Listener(web.Server):
         keep_alive_seconds: float,
         header_bytes: int,
     ) -> None:
-        super().__init__(
-            handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=keep_alive_seconds,
-            max_field_size=header_bytes,
-            max_line_size=header_bytes,
-            max_headers=1024,
-        )
-        self.on_error = on_error
-        self.head_seconds = head_seconds
+        """Go on like this: the first two for requests from now on, the others for connections from now on.
+
+        `on_error(request, exception)` answers what `handle` does not: what is no HTTP, and what it raised.
+        `head_seconds` is how long a request's head may take from its first byte, `keep_alive_seconds` how
+        long a connection may be idle, `header_bytes` how long a request line or one field may be.
+        """
+        self._handle, self.on_error, self.head_seconds = handle, on_error, head_seconds
+        self._kwargs |= {
+            "keepalive_timeout": keep_alive_seconds,
+            "max_field_size": header_bytes,
+            "max_line_size": header_bytes,
+            "max_headers": 1024,
+        }
+
+    async def _asked(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._handle(request)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of one new connection."""

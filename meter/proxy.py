@@ -18,7 +18,6 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
-from meter.backgrounds import Backgrounds
 from meter.exchange import Outcome, UsageSource
 from meter.headers import (
     end_to_end,
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from meter.backgrounds import Backgrounds
     from meter.exchange import Exchange
     from meter.headers import Fields
     from meter.keys import Keys
@@ -106,6 +106,7 @@ class Proxy:
         book: Book,
         sinks: Sinks,
         state: State,
+        backgrounds: Backgrounds,
         report: Callable[[str, BaseException | None], None],
     ) -> None:
         """Put a proxy together; `report(part, error)` counts what went wrong within."""
@@ -122,7 +123,7 @@ class Proxy:
         self._sinks = sinks
         self._state = state
         self._refusals = Refusals()
-        self._backgrounds = Backgrounds()
+        self._backgrounds = backgrounds
         self._intake = Intake(settings, report)
         self._live: dict[str, Passage] = {}
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
@@ -150,6 +151,11 @@ class Proxy:
             return self._fail(passage)
         finally:
             self._close(passage)
+
+    @property
+    def busy(self) -> bool:
+        """Something that it has begun is under way."""
+        return bool(self._live)
 
     def break_off(self) -> None:
         """Break off what is still under way: a clean end would forge complete answers."""

@@ -55,8 +55,14 @@ class State:
         """Count an exchange out."""
         self.in_flight[(upstream, operation)] -= 1
 
+    def know(self, upstreams: Iterable[str]) -> None:
+        """Take these for all upstreams from now on; of one that is no more nothing is noted."""
+        self._failures = {name: self._failures.get(name, 0) for name in upstreams}
+
     def reached(self, upstream: str) -> None:
         """Note that an upstream answered."""
+        if upstream not in self._failures:
+            return
         was_up = self._failures[upstream] < _FAILURES
         self._failures[upstream] = 0
         if not was_up:
@@ -64,6 +70,8 @@ class State:
 
     def missed(self, upstream: str, reason: str) -> None:
         """Note that an upstream was out of reach, and why, in words."""
+        if upstream not in self._failures:
+            return
         self._failures[upstream] += 1
         if self._failures[upstream] == _FAILURES:
             self._on_change(upstream, reason)

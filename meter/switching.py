@@ -22,7 +22,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 def reset(transport: asyncio.WriteTransport) -> None:
     """Break a connection so that nobody can take it for a clean end: by RST, which drops what is unsent."""
-    with suppress(OSError):  # it may be closed already
+    with suppress(OSError, ValueError):  # it may be closed already
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
 

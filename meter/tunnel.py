@@ -88,6 +88,7 @@ class Tunnel:
             take(data)
 
         def on_over() -> None:
+            self._moved = time.monotonic()
             self._blame(blame, clean=True)
             if other.over or other.gone or not other.send_end():
                 self._settle()
@@ -145,16 +146,18 @@ class Tunnel:
             self._timer = None
         if self._done.done():
             return
+        quiet = time.monotonic() - self._moved
         half_open = self._client.over or self._upstream.over
-        patience = min(self._idle or _HALF_OPEN_SECONDS, _HALF_OPEN_SECONDS) if half_open else self._idle
-        if patience is None:
-            return
-        left = self._moved + patience - time.monotonic()
-        if left > 0:
-            self._timer = asyncio.get_running_loop().call_later(left, self._look)
-            return
-        self._passage.broke(Outcome.TIMEOUT)
-        self.break_off()
+        if self._idle is not None and quiet >= self._idle:
+            self._passage.broke(Outcome.TIMEOUT)
+            self.break_off()
+        elif half_open and quiet >= _HALF_OPEN_SECONDS and not (self._client.unsent or self._upstream.unsent):
+            self._settle()
+        else:
+            waits = [] if self._idle is None else [self._idle - quiet]
+            waits += [_HALF_OPEN_SECONDS] if half_open else []
+            if waits:
+                self._timer = asyncio.get_running_loop().call_later(min(waits), self._look)
 
     def _settle(self) -> None:
         if not self._done.done():

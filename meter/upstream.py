@@ -273,6 +273,13 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
         """Open the pool."""
         # Servers close idle connections after as little as 5 s (uvicorn): ours must be the shorter patience.
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=4, ttl_dns_cache=30)
@@ -291,10 +298,9 @@ class Client:
         )
         # aiohttp would send again what was not on a reused connection, and PUT and DELETE as well.
         self._session._retry_connection = False  # noqa: SLF001 - there is no public switch
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Close the pool."""
+    async def close(self) -> None:
+        """Close the pool, with all that is under way in it."""
         if self._session is not None:
             await self._session.close()
 

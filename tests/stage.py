@@ -17,7 +17,6 @@ from aiohttp import web
 
 from meter.app import serving
 from meter.settings import load
-from meter.sinks.log import configure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -115,7 +114,7 @@ def running_house(upstream_url: str, **settings: Any) -> Iterator[House]:
     effective = load(None, told, environ={})
 
     async def start() -> Running:
-        return await stack.enter_async_context(serving(effective, log=configure("info", "json", log)))
+        return await stack.enter_async_context(serving(effective, stream=log))
 
     running: Running = loop.run(start())
     try:

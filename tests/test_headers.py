@@ -12,7 +12,9 @@ from meter.headers import (
     forwarded,
     media_type,
     replace,
+    switching,
     trace_id,
+    wants_websocket,
     without,
 )
 
@@ -35,6 +37,40 @@ def test_leaves_nominated_fields_at_home() -> None:
     came = [(b"Connection", b"close, X-MINE"), *FIELDS, (b"x-mine", b"1"), (b"connection", b" x-other ,")]
 
     assert FIELDS == end_to_end([*came, (b"X-Other", b"2")])
+
+
+def test_switches() -> None:
+    """Where protocols switch, Upgrade travels, Connection names it alone, and each keeps its place, once."""
+    came = [
+        (b"connection", b"keep-alive, Upgrade, x-mine"),
+        *FIELDS,
+        (b"Keep-Alive", b"1"),
+        (b"UPGRADE", b"WebSocket"),
+        (b"X-Mine", b"1"),
+        (b"upgrade", b"h2c"),
+        (b"Connection", b"Upgrade"),
+    ]
+
+    assert [(b"connection", b"Upgrade"), *FIELDS, (b"UPGRADE", b"WebSocket")] == switching(came)
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "expected"),
+    [
+        ("GET", [(b"upgrade", b"WebSocket"), (b"CONNECTION", b"keep-alive, upgrade")], True),
+        ("GET", [(b"Upgrade", b" websocket "), (b"Connection", b"x"), (b"Connection", b"Upgrade")], True),
+        ("POST", [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")], False),
+        ("GET", [(b"Upgrade", b"websocket")], False),
+        ("GET", [(b"Connection", b"Upgrade")], False),
+        ("GET", [(b"Upgrade", b"h2c"), (b"Connection", b"Upgrade")], False),
+        ("GET", [(b"Upgrade", b"websocket, h2c"), (b"Connection", b"Upgrade")], False),
+        ("GET", [(b"Upgrade", b"websocket")] * 2 + [(b"Connection", b"Upgrade")], False),
+        ("GET", [], False),
+    ],
+)
+def test_knows_who_wants_a_websocket(method: str, fields: Fields, *, expected: bool) -> None:
+    """A GET that asks for WebSocket and nothing else, and names that in Connection, wants one."""
+    assert expected == wants_websocket(method, fields)
 
 
 def test_takes_out() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meter.exchange import Exchange, Outcome
+from meter.exchange import Exchange, Outcome, UsageSource
 from meter.labels import ID_LABELS, NONE, OTHER, Admission
 
 
@@ -72,7 +72,9 @@ def test_a_success_admits_within_itself() -> None:
         {"outcome": Outcome.STREAM_ERROR},
         {"outcome": Outcome.TRUNCATED},
         {"outcome": Outcome.OK, "status": 304},
-        {"outcome": Outcome.OK, "status": 101},
+        {"outcome": Outcome.OK, "status": 101, "operation": "realtime"},
+        {"outcome": Outcome.OK, "status": 101, "usage_source": UsageSource.ESTIMATED},
+        {"outcome": Outcome.CLIENT_CLOSED, "status": 101, "usage_source": UsageSource.REPORTED},
         {"outcome": Outcome.UNREACHABLE, "status": None},
         {"operation": "models"},
         {"operation": "files"},
@@ -87,6 +89,13 @@ def test_what_proves_nothing_admits_nothing(facts: dict[str, Any]) -> None:
 
     assert shown[2:] == (OTHER, OTHER, OTHER)
     assert labels.overflow == {"model": 0, "key": 0, "team": 0}
+
+
+def test_what_is_told_in_a_websocket_admits() -> None:
+    """A response inside of a WebSocket admits names once it told what it used."""
+    told = exchange(operation="realtime", status=101, usage_source=UsageSource.REPORTED)
+
+    assert admission().id_labels(told) == ("openai", "realtime", "gpt-4o", "search")
 
 
 def test_an_admitted_name_shows_in_failures_too() -> None:

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from meter.listener import Connection, Listener, RawAnswer, error_body
+from meter.switching import End
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -79,7 +80,8 @@ async def listening(
         desk.errors.append(error)
         return RawAnswer(400, "Bad", [(b"Content-Length", b"0")], keep_alive=False)
 
-    listener = Listener(
+    listener = Listener()
+    listener.settle(
         noting,
         malformed,
         head_seconds=head_seconds,
@@ -184,6 +186,39 @@ class TestHeads:
         """An error of Meter's own has the OpenAI shape."""
         expected = b'{"error":{"message":"m","type":"meter_error","param":null,"code":"c"}}'
         assert expected == error_body("m", "c")
+
+
+class TestSwitching:
+    """A connection that stops speaking HTTP."""
+
+    async def test_speaks_no_http(self) -> None:
+        """The head says what it is told to and no more, and what comes is given as it came."""
+        came = asyncio.Event()
+        told: list[object] = []
+
+        async def switch(request: web.BaseRequest) -> web.StreamResponse:
+            assert isinstance(request.protocol, Connection)
+            assert request.protocol.may_switch
+            out = RawAnswer(101, "Off We Go", [(b"Upgrade", b"websocket")])
+            await out.prepare(request)
+            end = End(request.protocol)
+            end.on_data, end.on_over = told.append, came.set
+            end.open()
+            end.send(b"hello")
+            await came.wait()
+            return out
+
+        asks = b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        async with listening(switch) as desk, desk.connected() as (reader, writer):
+            writer.write(asks + b"GET ")
+            assert b"HTTP/1.1 101 Off We Go\r\nUpgrade: websocket\r\n\r\nhello" == await reader.readuntil(
+                b"lo"
+            )
+            writer.write(b"\xff\r\n\r\n")
+            writer.write_eof()
+
+            assert b"" == await reader.read()
+        assert b"GET \xff\r\n\r\n" == b"".join(piece for piece in told if isinstance(piece, bytes))
 
 
 class TestBreakingOff:

@@ -8,8 +8,10 @@ import pytest
 
 from meter.dialect import Request
 from meter.dialects.chat import ChatCompletions
+from meter.dialects.realtime import Realtime
 from meter.exchange import Outcome, RateLimit, UsageSource
 from meter.passage import Passage, Refusal
+from meter.session import Turn
 from meter.tap import Tap
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -175,6 +177,62 @@ def test_tells_that_it_asked(asked: bool, refused: bool, told: bool) -> None:
     record = passage(asked=asked, refused=refused).record(101.0)
 
     assert (told, refused) == (record.usage_asked, record.usage_refused)
+
+
+def test_records_what_took_place_inside() -> None:
+    """An exchange inside of another has its own id, times, model and usage, and shares who called whom."""
+    tap = Tap(Realtime())
+    tap.switch()
+    tap.message(b'{"type":"response.audio.delta","delta":"AAAA"}', 112.0)
+    tap.message(
+        b'{"type":"response.done","response":{"id":"r1","status":"completed",'
+        b'"usage":{"input_tokens":9,"output_tokens":2}}}',
+        113.0,
+    )
+    outer = passage(
+        upstream="up",
+        provider="openai",
+        operation="realtime",
+        key="team",
+        tags={"team": "search"},
+        path_model="gpt-realtime",
+        status=101,
+        attempts=1,
+        request_bytes=70,
+        response_bytes=700,
+        request_overhead=0.001,
+        rate_limits=LIMITS,
+        cause=Outcome.TIMEOUT,
+    )
+    turn = Turn(tap, 110.0, "responses", Request(model="gpt-5"))
+
+    inner = outer.inner(turn, "1", 1_760_000_010.5).record(113.5)
+
+    assert ("1", 1_760_000_010.5, "responses", "gpt-5", "r1") == (
+        inner.id,
+        inner.started_at,
+        inner.operation,
+        inner.request_model,
+        inner.response_id,
+    )
+    assert (3.5, 2.0, None) == (inner.duration_s, inner.ttft_s, inner.overhead_s)
+    assert (Outcome.OK, 101, True, {"input": 9, "output": 2}, UsageSource.REPORTED) == (
+        inner.outcome,
+        inner.status,
+        inner.stream,
+        inner.usage,
+        inner.usage_source,
+    )
+    assert (0, 0, (), 1) == (inner.request_bytes, inner.response_bytes, inner.rate_limits, inner.attempts)
+    assert ("up", "openai", "team", {"team": "search"}, TRACE, "/v1/chat/completions") == (
+        inner.upstream,
+        inner.provider,
+        inner.key,
+        inner.tags,
+        inner.trace_id,
+        inner.path,
+    )
+    assert ("0", Outcome.TIMEOUT, 70) == (outer.id, outer.cause, outer.request_bytes)
 
 
 def test_refuses_in_words() -> None:

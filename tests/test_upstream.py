@@ -362,6 +362,39 @@ class TestReading:
                 await talk.send()
             await _until(lambda: [0] == talk.left)
 
+    async def test_switches(self) -> None:
+        """What is asked for is switched to; what came with the head is told first, and then the end."""
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n"
+        fields = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
+        async with talking(says(head + b"early", then="close")) as talk:
+            answer = await talk.send(fields=fields)
+            await asyncio.sleep(0.05)
+            end, told = answer.end(), list[object]()
+            end.on_data, end.on_over, end.on_gone = told.append, lambda: told.append("over"), told.append
+            end.open()
+            answer.close()
+
+            assert answer.switches
+            assert [b"early", "over"] == told
+            assert b"\r\nUpgrade: websocket\r\n" in talk.heard[0].bytes
+
+    async def test_tells_of_a_break_before_anybody_listens(self) -> None:
+        """A connection that has switched and broken at once is heard out all the same."""
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        fields = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
+        async with talking(says(head + b"early", then="reset")) as talk:
+            answer = await talk.send(fields=fields)
+            await asyncio.sleep(0.05)
+            end, told = answer.end(), list[object]()
+            end.on_data, end.on_gone = told.append, lambda exc: told.append(type(exc))
+            end.open()
+            end.send(b"nobody hears this")
+            end.close(1)
+            answer.close()
+
+            assert b"early" == told[0]
+            assert (2, True, False) == (len(told), end.gone, end.send_end())
+
     async def test_closes_what_is_let_go(self) -> None:
         """An answer that is let go of before its end takes its connection with it."""
         async with talking(says(b"HTTP/1.1 200 OK\r\n\r\nhi")) as talk:

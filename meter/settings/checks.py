@@ -23,7 +23,7 @@ __all__ = ["misfits"]
 
 def misfits(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """Yield the place of everything that cannot be as it is, and why."""
-    for check in (_none_at_all, _same_twice, _two_defaults, _unreachable, _unsupported):
+    for check in (_none_at_all, _same_twice, _two_defaults, _unreachable, _key_alone, _unsupported):
         yield from check(values)
 
 
@@ -61,6 +61,12 @@ def _unreachable(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
             yield place, "nothing would reach it, expected a prefix or default: true"
 
 
+def _key_alone(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    tls = values.get("tls")
+    if isinstance(tls, dict) and tls.get("key") and not tls.get("cert"):
+        yield ("tls", "key"), "a key alone is of no use, expected tls.cert as well"
+
+
 def _defaults(values: Mapping[str, Any]) -> list[Place]:
     return [place for place, value in found(values, "upstreams.*.default") if _true(value)]
 
@@ -83,8 +89,6 @@ _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("workers", lambda workers: str(workers) != "1", f"more than one worker is {_NOT_YET}"),
     ("budgets", bool, _NOT_YET),
     ("response_headers.cost", _true, _NOT_YET),
-    ("tls.cert", bool, _NOT_YET),
-    ("tls.key", bool, _NOT_YET),
     ("tracing.endpoint", bool, _NOT_YET),
     ("tracing.propagate", _true, _NOT_YET),
     ("tracing.content", _true, _NOT_YET),

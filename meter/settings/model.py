@@ -185,8 +185,10 @@ class ResponseHeaders(_Group):
 class Tls(_Group):
     """Certificate of the proxy port."""
 
-    cert: str | None = None
-    key: str | None = None
+    cert: File | None = None
+    """Path of a file with the certificate and those that vouch for it."""
+    key: File | None = None
+    """Path of the file with its key; `None`: it is in the same file."""
 
 
 class Admin(_Group):

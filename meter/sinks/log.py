@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Event: TypeAlias = MutableMapping[str, Any]
 
-__all__ = ["LibraryLog", "LogSink", "configure", "fields"]
+__all__ = ["Journal", "LibraryLog", "LogSink", "configure", "fields"]
 
 _QUIET = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CLIENT_CLOSED})
 """Outcomes that are nobody's trouble but the client's."""
@@ -47,6 +47,22 @@ _CONTROL = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"[\w./:@%+-]+")
 _EMPTY: tuple[Any, ...] = (None, "", {}, [], ())
 _COLOURS = {"debug": 2, "info": 32, "warning": 33, "error": 31, "critical": 31}
+
+
+class Journal:
+    """The logger that the whole program writes with, once it has been told how; it may be told again."""
+
+    def __init__(self, stream: TextIO | BinaryIO | None = None) -> None:
+        """Write to `stream`, standard output where there is none."""
+        self._stream = stream
+        self._log = configure(stream=stream)
+
+    def settle(self, level: str, format: Literal["json", "console"]) -> None:  # noqa: A002 - the setting's name
+        """Write this way from now on."""
+        self._log = configure(level, format, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
 
 
 class LogSink:

@@ -113,20 +113,50 @@ class PrometheusSink:
         sinks: Iterable[str] = (),
         catalogue: Catalogue | None = None,
     ) -> None:
-        _check_tags(admission)
-        upstreams = tuple(upstreams)
-        self._registry = CollectorRegistry()
+        self._state = state
+        self._version = version
+        self._sinks = tuple(sinks)
         self._admission = admission
-        self._instruments = [_Instrument(row, admission.names, self._registry) for row in _ROWS]
+        self._lay_out(tuple(upstreams), catalogue)
+
+    def _lay_out(self, upstreams: tuple[str, ...], catalogue: Catalogue | None) -> None:
+        admission = self._admission
+        _check_tags(admission)
+        registry = CollectorRegistry()
+        self._instruments = [_Instrument(row, admission.names, registry) for row in _ROWS]
+        self._series: dict[tuple[str, ...], list[tuple[_Instrument, _Writes]]] = {}
+        self._lag = _fine_histogram("meter_event_loop_lag_seconds", _LAG, registry=registry)
+        self._sink_errors = _by_sink("meter_sink_errors_total", _SINK_ERRORS, self._sinks, registry)
+        self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, self._sinks, registry)
+        self._now = _Now(self._state, registry)
+        self._facts = _Facts(self._version, registry)
+        ProcessCollector(registry=registry)
+        self._registry = registry
+        self._settle(upstreams, catalogue)
+
+    def _settle(self, upstreams: tuple[str, ...], catalogue: Catalogue | None) -> None:
         for instrument in self._instruments:
             instrument.start(upstreams)
-        self._series: dict[tuple[str, ...], list[tuple[_Instrument, _Writes]]] = {}
-        self._lag = _fine_histogram("meter_event_loop_lag_seconds", _LAG, registry=self._registry)
-        self._sink_errors = _by_sink("meter_sink_errors_total", _SINK_ERRORS, sinks, self._registry)
-        self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, sinks, self._registry)
-        self._registry.register(_Now(state, admission, upstreams))
-        _tell_facts(self._registry, version, catalogue)
-        ProcessCollector(registry=self._registry)
+        self._now.know(upstreams, self._admission)
+        self._facts.tell(catalogue)
+
+    def reconfigure(
+        self, *, admission: Admission, upstreams: Iterable[str], catalogue: Catalogue | None = None
+    ) -> None:
+        """Go on with other settings; counters begin anew only where other tags become labels.
+
+        Raises `ValueError` for a tag that is named like a label; then nothing has changed.
+        """
+        _check_tags(admission)
+        same = admission.label_names == self._admission.label_names
+        if same:
+            admission.succeed(self._admission)
+        self._admission = admission
+        (self._settle if same else self._lay_out)(tuple(upstreams), catalogue)
+
+    def reloaded(self, success: bool) -> None:
+        """Tell whether the settings last read are in use."""
+        self._facts.reloaded(success)
 
     def __call__(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -493,31 +523,54 @@ def _by_sink(name: str, about: str, sinks: Iterable[str], registry: CollectorReg
     return counter
 
 
-def _tell_facts(registry: CollectorRegistry, version: str, catalogue: Catalogue | None) -> None:
-    # Gauges, not the library's Info: what OpenMetrics calls an info has another type in each format.
-    build = Gauge("meter_build_info", "What is running", ("version", "python"), registry=registry)
-    build.labels(version, platform.python_version()).set(1)
-    reload = Gauge(
-        "meter_config_reload_success", "Whether the configuration last read is in use", registry=registry
-    )
-    reload.set(1)
-    if catalogue is None:
-        return
-    about = "Which price catalogue is in use"
-    info = Gauge("meter_price_catalogue_info", about, ("source", "revision"), registry=registry)
-    info.labels(catalogue.source, catalogue.revision).set(1)
-    about = "Unix time of the price catalogue's prices"
-    Gauge("meter_price_catalogue_timestamp_seconds", about, registry=registry).set(catalogue.timestamp)
+class _Facts:
+    """What is running, and on which prices and settings.
+
+    Gauges, not the library's Info: what OpenMetrics calls an info has another type in each format.
+    """
+
+    def __init__(self, version: str, registry: CollectorRegistry) -> None:
+        build = Gauge("meter_build_info", "What is running", ("version", "python"), registry=registry)
+        build.labels(version, platform.python_version()).set(1)
+        about = "Whether the settings last read are in use"
+        self._reload = Gauge("meter_config_reload_success", about, registry=registry)
+        self._reload.set(1)
+        self._catalogue: Catalogue | None = None
+        registry.register(self)
+
+    def tell(self, catalogue: Catalogue | None) -> None:
+        """Say from now on which price catalogue is in use, if any."""
+        self._catalogue = catalogue
+
+    def reloaded(self, success: bool) -> None:
+        self._reload.set(success)
+
+    def collect(self) -> Iterator[Metric]:
+        told = self._catalogue
+        if told is None:
+            return
+        about = "Which price catalogue is in use"
+        info = GaugeMetricFamily("meter_price_catalogue_info", about, labels=("source", "revision"))
+        info.add_metric((told.source, told.revision), 1)
+        yield info
+        about = "Unix time of the price catalogue's prices"
+        yield GaugeMetricFamily("meter_price_catalogue_timestamp_seconds", about, told.timestamp)
 
 
 class _Now:
     """Reads what is true at the moment of a scrape."""
 
-    def __init__(self, state: State, admission: Admission, upstreams: Iterable[str]) -> None:
+    def __init__(self, state: State, registry: CollectorRegistry) -> None:
         self._state = state
-        self._admission = admission
-        self._upstreams = dict.fromkeys(upstreams, True)
+        self._overflow: Mapping[str, int] = {}
+        self._upstreams: tuple[str, ...] = ()
         self._in_flight: dict[tuple[str, str], int] = {}
+        registry.register(self)
+
+    def know(self, upstreams: tuple[str, ...], admission: Admission) -> None:
+        """Tell of these upstreams from now on, and of what this admission folds."""
+        self._upstreams = upstreams
+        self._overflow = admission.overflow
 
     def collect(self) -> Iterator[Metric]:
         yield self._requests_in_flight()
@@ -539,8 +592,9 @@ class _Now:
         gauge = GaugeMetricFamily(
             "meter_upstream_up", "Whether an upstream can be reached", labels=("upstream",)
         )
-        for upstream, up in (self._upstreams | dict(self._state.upstream_up)).items():
-            gauge.add_metric((upstream,), up)
+        up = self._state.upstream_up
+        for upstream in self._upstreams:
+            gauge.add_metric((upstream,), up.get(upstream, True))
         return gauge
 
     def _label_overflow(self) -> Metric:
@@ -549,7 +603,7 @@ class _Now:
             "Requests in which a label was folded for lack of room",
             labels=("label",),
         )
-        for label, folds in self._admission.overflow.items():
+        for label, folds in self._overflow.items():
             counter.add_metric((label,), folds)
         return counter
 

@@ -121,3 +121,37 @@ def test_keeps_the_shape(dialect: Dialect) -> None:
     """Every dialect names its operation and what it gives back."""
     assert "" != dialect.operation
     assert all(isinstance(name, str) for name in dialect.returned)
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/v1/realtime", "realtime"),
+        ("/openai/realtime/", "realtime"),
+        ("/v1/responses", "responses"),
+        ("/v1/responses/resp_1", None),
+        ("/v1/realtime/translations", None),
+        ("/v1/xrealtime", None),
+        ("/", None),
+    ],
+)
+def test_knows_what_a_websocket_speaks(path: str, operation: str | None) -> None:
+    """A path's last segment says what is spoken in the messages of a WebSocket, if anything that is read."""
+    found = dialects.find_socket(path)
+
+    assert operation == (None if found is None else found.operation)
+
+
+@pytest.mark.parametrize(
+    ("query", "model"),
+    [
+        ("model=gpt-realtime", "gpt-realtime"),
+        ("api-version=1&model=a%2Fb%20c&model=d", "a/b c"),
+        ("key=model=x&xmodel=y", None),
+        ("model=", None),
+        ("", None),
+    ],
+)
+def test_finds_the_model_in_a_query(query: str, model: str | None) -> None:
+    """The first `model` of a query is taken, percent-decoded, and nothing else of it."""
+    assert model == dialects.model_asked(query)
