@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -19,10 +19,11 @@ from aiohttp.http_parser import RawRequestMessage
 from meter.switching import Switching, reset
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import TypeAlias
 
     from aiohttp import StreamReader
+    from aiohttp.abc import AbstractStreamWriter
 
     from meter.headers import Fields
     from meter.switching import End
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
     Malformed: TypeAlias = Callable[[web.BaseRequest, BaseException | None], web.StreamResponse]
 
-__all__ = ["Connection", "Listener", "RawAnswer", "error_body"]
+__all__ = ["Connection", "Listener", "PatientAnswer", "RawAnswer", "error_body"]
+
+_Result = TypeVar("_Result")
 
 _FLUSH_SECONDS = 60.0
 """A client that does not take what is left of a broken answer is waited for no longer."""
@@ -62,6 +65,8 @@ class RawAnswer(web.StreamResponse):
         self._delimited = True
         """The end of the body shows before the connection's."""
         self._may_keep_alive = keep_alive
+        self.gone = False
+        """There is no client any more; what is written goes nowhere."""
 
     async def _prepare_headers(self) -> None:
         """Settle the framing; `Transfer-Encoding` and `Connection` are all that is added."""
@@ -117,6 +122,32 @@ class RawAnswer(web.StreamResponse):
         # `write_headers` takes text only, and drops bytes that are not UTF-8.
         writer._headers_buf = bytes(head)  # type: ignore[union-attr] # noqa: SLF001
         writer.send_headers()  # type: ignore[union-attr]
+
+
+class PatientAnswer(RawAnswer):
+    """An answer that goes on being made when its client has gone."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the head."""
+        return await self._unless_gone(super().prepare(request))
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece of the body."""
+        await self._unless_gone(super().write(data))
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the answer."""
+        await self._unless_gone(super().write_eof(data))
+
+    async def _unless_gone(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+        if self.gone:
+            work.close()
+            return None
+        try:
+            return await work
+        except ConnectionError:
+            self.gone = True
+            return None
 
 
 class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `eof_received`, aiohttp's has no say

@@ -100,6 +100,10 @@ class Passage:
     """The request that is answered asks for usage where the client did not."""
     refused: bool = False
     """The upstream refused to be asked for usage; nothing to do with `refusal`."""
+    left: bool = False
+    """The client has left, and the exchange goes on without it."""
+    left_early: bool = False
+    """It left before it had all."""
     entered: bool = False
     """Counted as in flight."""
     held: int = 0
@@ -147,6 +151,8 @@ class Passage:
         tap = self.tap or Tap(self.dialect, request=self.request, estimate=self.estimates)
         facts = tap.facts
         outcome = tap.outcome(self.cause)
+        if self.left_early and outcome is Outcome.OK:  # what came after it left was passed on to nobody
+            outcome = Outcome.CLIENT_CLOSED
         told = self.refusal.code if self.refusal is not None else facts.error
         counted = tap.counted(outcome, sent=self.attempts > 0)
         began = self.began

@@ -32,8 +32,9 @@ from meter.headers import (
 from meter.ids import uuid7
 from meter.intake import Intake
 from meter.keys import find_credential
-from meter.listener import Connection, RawAnswer, error_body
+from meter.listener import Connection, PatientAnswer, RawAnswer, error_body
 from meter.passage import Passage, Refusal
+from meter.pump import Pump
 from meter.ratelimits import read as read_rate_limits
 from meter.refusals import REFUSAL_BYTES, REFUSAL_STATUSES, Refusals, refuses
 from meter.routing import origin_form
@@ -42,7 +43,6 @@ from meter.switching import End
 from meter.tap import Tap
 from meter.tunnel import Tunnel
 from meter.upstream import (
-    BrokenOffError,
     TimedOutError,
     UnreachableError,
     UnsendableError,
@@ -51,7 +51,7 @@ from meter.upstream import (
 from meter.websocket import deflates
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from yarl import URL
 
@@ -68,9 +68,6 @@ if TYPE_CHECKING:
     from meter.upstream import Answer, Client
 
 __all__ = ["Proxy"]
-
-_KEPT_BACK_SECONDS = 0.05
-"""An event that is held for what may go back onto it waits no longer for the next one to begin."""
 
 _REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -126,11 +123,18 @@ class Proxy:
         self._backgrounds = backgrounds
         self._intake = Intake(settings, report)
         self._live: dict[str, Passage] = {}
+        self._drains = {u.name for u in settings.upstreams if u.on_client_disconnect == "drain"}
+        self._left_behind: dict[str, asyncio.Task[web.StreamResponse]] = {}
+        """Exchanges that go on although their clients have left, by id."""
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Pass one request on and its answer back; record the exchange, however it ends."""
         passage = self._open(request)
+        passing = self._pass(request, passage)
+        return await (self._outlasting(passage, passing) if self._drains else passing)
+
+    async def _pass(self, request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
         try:
             url = self._route(request, passage)
             # No name is given to the body: it would stay in memory for as long as the answer streams.
@@ -152,6 +156,40 @@ class Proxy:
         finally:
             self._close(passage)
 
+    async def _outlasting(
+        self, passage: Passage, passing: Coroutine[Any, Any, web.StreamResponse]
+    ) -> web.StreamResponse:
+        """Do as `passing` does; where the client leaves, go on without it if that is wanted."""
+        task = asyncio.create_task(passing)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if passage.upstream in self._drains and passage.attempts and not passage.upgrade:
+                self._go_on(passage, task)
+            else:
+                task.cancel()
+            raise
+
+    def _go_on(self, passage: Passage, task: asyncio.Task[web.StreamResponse]) -> None:
+        """Let an exchange go on without its client, for a while."""
+        passage.broke(Outcome.CLIENT_CLOSED)
+        passage.left = True
+        passage.left_early = passage.tap is None or not passage.tap.complete
+        if isinstance(passage.out, RawAnswer):
+            passage.out.gone = True
+        self._state.drains += 1
+        self._left_behind[passage.id] = task
+        drain = self._upstreams[passage.upstream].drain
+        timer = asyncio.get_running_loop().call_later(drain.seconds, task.cancel)
+
+        def ended(task: asyncio.Task[web.StreamResponse]) -> None:
+            timer.cancel()
+            self._state.drains -= 1
+            del self._left_behind[passage.id]
+            task.cancelled() or task.exception()  # nobody else will ask for it
+
+        task.add_done_callback(ended)
+
     @property
     def busy(self) -> bool:
         """Something that it has begun is under way."""
@@ -163,6 +201,8 @@ class Proxy:
             passage.broke(Outcome.TRUNCATED)
             if passage.out is not None:
                 passage.out.break_off()
+        for task in self._left_behind.values():
+            task.cancel()
 
     def malformed(self, request: web.BaseRequest, error: BaseException | None) -> web.StreamResponse:
         """Answer and record what is no HTTP; the answer never quotes what was sent."""
@@ -277,7 +317,8 @@ class Proxy:
         travelling = switching if passage.upgrade else end_to_end
         fields = without(travelling(passage.fields), *self._staying_home)
         if self._settings.forwarded == "append":
-            return forwarded(fields, passage.peer, "http", _text(first(passage.fields, b"host")) or "")
+            scheme = "http" if self._settings.tls.cert is None else "https"
+            return forwarded(fields, passage.peer, scheme, _text(first(passage.fields, b"host")) or "")
         return fields
 
     def _asking(self, passage: Passage) -> bytes | None:
@@ -339,16 +380,20 @@ class Proxy:
         )
         tap.answer(answer.status, media_type(answer.fields), first(answer.fields, b"content-encoding"))
         _learn(passage, answer)
-        out = RawAnswer(
+        kind = PatientAnswer if passage.upstream in self._drains else RawAnswer
+        out = kind(
             answer.status,
             answer.reason,
             self._answer_fields(passage, answer, tap),
             # What came behind a request for a WebSocket that is not had may be no HTTP.
             keep_alive=not (self._state.draining or passage.upgrade),
         )
+        out.gone = passage.left
+        passage.out = out
         await out.prepare(request)
-        passage.out, passage.status = out, answer.status
-        came = await _Pump(passage, tap, answer, out, self._now).run()
+        passage.status = None if out.gone else answer.status
+        drain = self._upstreams[passage.upstream].drain
+        came = await Pump(passage, tap, answer, out, self._now, drain_bytes=drain.bytes).run()
         await out.write_eof()
         passage.response_overhead = self._now() - came
         return out
@@ -415,7 +460,7 @@ class Proxy:
         """Return the answer that a refusal is."""
         passage.broke(refusal.outcome)
         passage.refusal = refusal
-        passage.status = refusal.status
+        passage.status = None if passage.left else refusal.status
         body = error_body(refusal.message, refusal.code)
         passage.response_bytes = len(body)
         fields = [
@@ -475,63 +520,6 @@ class Proxy:
             return exchange
         untold: dict[str, Any] = {"usage": None, "units": {}, "finish_reasons": ()}
         return dataclasses.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster
-
-
-class _Pump:
-    """Moves the body of one answer to the client, through the tap."""
-
-    def __init__(
-        self, passage: Passage, tap: Tap, answer: Answer, out: RawAnswer, now: Callable[[], float]
-    ) -> None:
-        self._passage = passage
-        self._tap = tap
-        self._answer = answer
-        self._out = out
-        self._now = now
-
-    async def run(self) -> float:
-        """Move it all; return when its last piece came. Where the upstream breaks off, break off too."""
-        try:
-            while piece := await self._next():
-                await self._pass_on(piece)
-        except (TimedOutError, BrokenOffError) as error:
-            self._passage.broke(Outcome.TIMEOUT if isinstance(error, TimedOutError) else Outcome.TRUNCATED)
-            await self._write(self._tap.end(self._now()))
-            self._out.break_off()  # a clean end would forge a complete answer
-            raise ConnectionAbortedError from None
-        now = self._now()
-        await self._write(self._tap.end(now))
-        return now
-
-    async def _next(self) -> bytes:
-        """Return the answer's next piece; let go of an event that was held for it if it does not come."""
-        if self._tap.waiting:
-            try:
-                async with asyncio.timeout(_KEPT_BACK_SECONDS):
-                    return await self._answer.read()
-            except TimeoutError:
-                await self._write(self._tap.release())
-        return await self._answer.read()
-
-    async def _pass_on(self, piece: bytes) -> None:
-        """Write a piece, first as it came and then read, or, while something is to be hidden, edited."""
-        now = self._now()
-        if not self._tap.hiding:
-            await self._write(piece)
-            for _ in self._tap.watching(piece, now):
-                await asyncio.sleep(0)
-            return
-        for turn, edited in enumerate(self._tap.editing(piece, now)):
-            if turn:
-                await asyncio.sleep(0)
-            await self._write(edited)
-        if self._tap.damaged:
-            raise BrokenOffError
-
-    async def _write(self, data: bytes) -> None:
-        if data:
-            await self._out.write(data)
-            self._passage.response_bytes += len(data)
 
 
 def _asking_fields(fields: Fields, length: int) -> Fields:

@@ -28,6 +28,8 @@ class State:
         """Exchanges under way, by upstream and operation; a pair that was seen stays, at 0."""
         self.listening = False
         """Both ports have been had."""
+        self.drains = 0
+        """Exchanges that go on although their clients have left."""
         self.draining = False
         """Nothing new is taken; what is under way may still end."""
         self._failures = dict.fromkeys(upstreams, 0)

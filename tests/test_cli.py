@@ -34,7 +34,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Collect what `serve` would have served."""
     collected: list[Settings] = []
 
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, _: object) -> int:
         collected.append(settings)
         return 0
 
@@ -166,7 +166,7 @@ def test_wrong_price_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_runtime_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What the system refuses is one sentence and exit code 1."""
 
-    def run(_: object) -> int:
+    def run(*_: object) -> int:
         raise OSError(98, "Address already in use")
 
     monkeypatch.setattr(app, "run", run)
@@ -178,7 +178,7 @@ def test_runtime_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt that no command took exits as shells expect."""
 
-    def run(_: object) -> int:
+    def run(*_: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(app, "run", run)

@@ -231,6 +231,7 @@ METRICS: dict[str, tuple[str, frozenset[str] | set[str]]] = {
     "meter_upstream_up": ("gauge", {"upstream"}),
     "meter_event_loop_lag_seconds": ("histogram", set()),
     "meter_draining": ("gauge", set()),
+    "meter_drains_in_flight": ("gauge", set()),
     "meter_price_catalogue_timestamp_seconds": ("gauge", set()),
     "meter_price_catalogue_info": ("gauge", {"source", "revision"}),
     "meter_build_info": ("gauge", {"version", "python"}),
@@ -341,6 +342,7 @@ class TestMetrics:
             ("meter_sink_errors_total", {"sink": "log"}),
             ("meter_sink_dropped_total", {"sink": "log"}),
             ("meter_draining", {}),
+            ("meter_drains_in_flight", {}),
         ):
             assert expected in zeros
         assert 1 == scrape.total("meter_upstream_up", upstream="up")

@@ -214,7 +214,7 @@ def test_label_values() -> None:
     operations = next(row[1] for row in rows(section(details, "Label values")) if row[0] == "`operation`")
     cost = section(README, "What it costs")
     known = {str(status) for kind in (UsageSource, PriceStatus) for status in kind}
-    spoken = {dialect.operation for dialect in (*DIALECTS.values(), *VERBS.values())}
+    spoken = {dialect.operation for dialect in (*DIALECTS.values(), *VERBS.values())} | {"realtime"}
 
     assert spoken | {*QUIET.values(), "other"} == set(ticked(operations))
     assert set(KINDS) <= set(ticked(section(details, "Kinds of tokens")))

@@ -539,6 +539,15 @@ class TestBytes:
 
         assert (piece * (sent // len(piece) + 1))[:sent] == came
 
+    def test_notices_a_break_while_it_holds_back(self, shared: Exchange, line: Line) -> None:
+        """A client that breaks while nothing is read from it is noticed all the same."""
+        line.client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            line.client.sendall(bytes(64 << 20))
+        vanish(line.client)
+
+        assert "client_closed" == last(shared, line.answer)["outcome"]
+
     def test_counts_bytes(self, shared: Exchange) -> None:
         """The record has how many bytes went each way."""
         line = shared.joined()

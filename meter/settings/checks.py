@@ -92,7 +92,6 @@ _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("tracing.endpoint", bool, _NOT_YET),
     ("tracing.propagate", _true, _NOT_YET),
     ("tracing.content", _true, _NOT_YET),
-    ("upstreams.*.on_client_disconnect", lambda word: word == "drain", f"drain is {_NOT_YET}"),
 )
 
 

@@ -82,6 +82,10 @@ class State(Protocol):
     def draining(self) -> bool:
         """Whether Meter is about to stop."""
 
+    @property
+    def drains(self) -> int:
+        """Requests that go on although their clients have left."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
@@ -576,6 +580,8 @@ class _Now:
         yield self._requests_in_flight()
         yield self._upstream_up()
         yield GaugeMetricFamily("meter_draining", "Whether Meter is about to stop", self._state.draining)
+        about = "Requests that go on, for what they use, although their clients have left"
+        yield GaugeMetricFamily("meter_drains_in_flight", about, self._state.drains)
         yield self._label_overflow()
 
     def _requests_in_flight(self) -> Metric:

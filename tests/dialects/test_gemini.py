@@ -16,10 +16,10 @@ from meter.dialects.gemini import (
     EmbedContent,
     GenerateContent,
     StreamGenerateContent,
-    _written,
 )
 from meter.estimate import text_tokens
 from meter.exchange import INPUT_KINDS, OUTPUT_KINDS, Outcome
+from meter.lenient import written
 from meter.tap import Tap
 
 WHOLE, STREAM = GenerateContent(), StreamGenerateContent()
@@ -133,7 +133,7 @@ def test_names_tiers_as_prices_do(told: dict[str, Any], tier: str | None) -> Non
     assert tier == piece(json.dumps({"usageMetadata": told}).encode())[1].service_tier
 
 
-def test_estimates_what_was_written() -> None:
+def test_estimates_what_waswritten() -> None:
     """Texts, calls and code are what an estimate is made of; images and results of tools are not."""
     facts = piece(part(b'"text":"' + TEXT.encode() + b'"'))[1]
     STREAM.read_event(b"", part(b'"inlineData":{"data":"' + b"A" * 400 + b'"}'), facts)
@@ -348,4 +348,4 @@ def test_estimates_nothing_without_end() -> None:
     for _ in range(100_000):
         deep = [deep]
 
-    assert "" == _written(deep)
+    assert "" == written(deep)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from play import read_request
 
 from meter.dialect import Facts, Marks, Request
-from meter.dialects.ollama import Chat, Embed, Generate, _written
+from meter.dialects.ollama import Chat, Embed, Generate
 from meter.estimate import text_tokens
+from meter.lenient import written
 
 if TYPE_CHECKING:
     from meter.dialect import Dialect
@@ -100,7 +101,7 @@ def test_finds_errors(data: bytes, name: bytes, error: str | None) -> None:
     assert error == line(data, name)[1].error
 
 
-def test_estimates_what_was_written() -> None:
+def test_estimates_what_waswritten() -> None:
     """Texts, thoughts and calls of tools are what an estimate is made of."""
     _, facts = line(json.dumps({"message": {"content": TEXT, "thinking": TEXT}}).encode())
 
@@ -231,4 +232,4 @@ def test_estimates_nothing_without_end() -> None:
     for _ in range(100_000):
         deep = [deep]
 
-    assert "" == _written(deep)
+    assert "" == written(deep)

@@ -49,6 +49,7 @@ class Live:
     in_flight: dict[tuple[str, str], int] = field(default_factory=dict)
     upstream_up: dict[str, bool] = field(default_factory=dict)
     draining: bool = False
+    drains: int = 0
 
 
 def exchange(**facts: Any) -> Exchange:
@@ -146,6 +147,7 @@ TABLE = {
     "meter_upstream_up": ("gauge", "upstream"),
     "meter_event_loop_lag_seconds": ("histogram", ""),
     "meter_draining": ("gauge", ""),
+    "meter_drains_in_flight": ("gauge", ""),
     "meter_price_catalogue_timestamp_seconds": ("gauge", ""),
     "meter_price_catalogue_info": ("gauge", "source revision"),
     "meter_build_info": ("gauge", "version python"),
