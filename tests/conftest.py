@@ -10,12 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+from hypothesis.database import InMemoryExampleDatabase
 from stage import House, Scripted, running_app, running_house, scripted_upstream
 
 from meter.demo.upstream import SimulatedUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# Settings are nested once more for each parameter of a test, and a database that is None, as it is in CI, is
+# looked up through all of them: thousands of cases would exhaust the stack.
+settings.register_profile("meter", database=InMemoryExampleDatabase())
+settings.load_profile("meter")
 
 
 @pytest.fixture(scope="session")
