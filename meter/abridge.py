@@ -45,8 +45,14 @@ class Abridger:
         self._length = 0  # its bytes so far
         self._escaped = False  # its last byte was a backslash that escapes the next
         self._run = b""  # numbers at the end of the last piece, which may go on in the next
-        self.left_out = 0.0
-        """Tokens, about, of the texts and lists of numbers that were left out; base64 is no text."""
+        self.words = 0.0
+        """Tokens, about, of the texts that were left out; base64 is no text."""
+        self._numbers = 0
+
+    @property
+    def left_out(self) -> float:
+        """Tokens, about, of all that was left out of a prompt: a number may be a token itself."""
+        return self.words + self._numbers
 
     @property
     def overfull(self) -> bool:
@@ -76,9 +82,9 @@ class Abridger:
         if quote < 0:
             stretch = self._without_run(stretch)
         if len(stretch) > _LONGEST_RUN:
-            self.left_out += stretch.count(b",")
+            self._numbers += stretch.count(b",")
             stretch = _NUMBERS.sub(_a_zero, stretch)
-            self.left_out -= stretch.count(b",")
+            self._numbers -= stretch.count(b",")
         self._kept += stretch
         if quote < 0:
             return len(piece)
@@ -90,7 +96,7 @@ class Abridger:
         """Take numbers that may go on in the next piece off the end, and keep them, made short, for it."""
         run = stretch[len(stretch.rstrip(_IN_RUNS)) :].lstrip(_NOT_FIRST)
         self._run = _shortened(run)
-        self.left_out += run.count(b",") - self._run.count(b",")
+        self._numbers += run.count(b",") - self._run.count(b",")
         return stretch[: len(stretch) - len(run)]
 
     def _string(self, piece: bytes, at: int) -> int:
@@ -115,7 +121,7 @@ class Abridger:
         if self._length > _STRING_BYTES:
             beginning = bytes(self._kept[self._begun :])
             if not has_base64(beginning):
-                self.left_out += json_tokens(beginning[:_WEIGHED]) * self._length / _WEIGHED
+                self.words += json_tokens(beginning[:_WEIGHED]) * self._length / _WEIGHED
             del self._kept[self._begun :]
         self._kept += b'"'
         self._inside = False

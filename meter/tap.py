@@ -372,7 +372,7 @@ class Tap:
             except Exception:  # noqa: BLE001 - as in `_take`
                 self.failures += 1
             if self._abridger is not None and self.facts.said is not None:
-                self.facts.said += self._abridger.left_out
+                self.facts.said += self._abridger.words
 
     def _see(self, part: Part, now: float) -> int:
         if part.kind is Kind.OVERSIZED:
