@@ -45,6 +45,7 @@ _UNTYPED = frozenset((b"", b"text/plain", b"application/octet-stream"))
 _PAGE = b"text/html"
 
 _SUCCESS = range(200, 300)
+_NO_CONTENT = 204
 _SWITCHED = 101
 """Status under which the messages of a WebSocket come."""
 _CLIENT_ERRORS = range(400, 500)
@@ -142,7 +143,7 @@ class Tap:
         """
         self.status = status
         success = status in _SUCCESS
-        splitter = self._splitter_of(media_type) if success else None
+        splitter = self._splitter_of(media_type) if success and status != _NO_CONTENT else None
         self.stream = splitter is not None
         if is_coded(encoding):
             self._decoder = decoder(encoding)
