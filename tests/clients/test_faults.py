@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 import requests
-from stage import running_house, says
+from stage import running_house, says, until
 from tools import needed
 
 if TYPE_CHECKING:
@@ -128,16 +128,18 @@ def through_requests(url: str) -> str:
 
 def through_the_sdk(url: str) -> str:
     """Ask with the official SDK, which is told not to try again."""
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="sk-x", max_retries=0)
     came: list[Any] = []
     try:
-        stream = client.chat.completions.create(
-            model="gpt-4o",
-            messages=[{"role": "user", "content": "Hi"}],
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-        came.extend(event.model_dump() for event in stream)
+        with (
+            openai.OpenAI(base_url=f"{url}/v1", api_key="sk-x", max_retries=0) as client,
+            client.chat.completions.create(
+                model="gpt-4o",
+                messages=[{"role": "user", "content": "Hi"}],
+                stream=True,
+                stream_options={"include_usage": True},
+            ) as stream,
+        ):
+            came.extend(event.model_dump() for event in stream)
     except openai.APIStatusError as error:
         return f"{type(error).__name__} {error.status_code} {error.body} after {came}"
     except Exception as error:  # noqa: BLE001 - of its transport's, whichever that is
@@ -152,7 +154,7 @@ def asked_both_ways(fault: tuple[House, str], ask: Callable[[str], str]) -> None
     expected = ask(house.upstream_url)
 
     assert expected == ask(house.url)
-    (line,) = house.lines()
+    (line,) = until(house.lines)
     assert outcome == line["outcome"]
 
 
