@@ -154,8 +154,8 @@ class Running:
             return
         self.state.draining = True
         self.stopped.set()
-        with suppress(OSError, ValueError):  # nobody may be reading the log any more
-            self._log.info("draining", in_flight=self.state.busy, seconds=self._settings.timeouts.drain)
+        seconds = self._settings.timeouts.drain
+        self._log.note("info", "draining", in_flight=self.state.busy, seconds=seconds)
 
     async def drained(self) -> None:
         """Wait until nothing is under way, the drain's time is up, or `stop` was called again."""
@@ -165,8 +165,8 @@ class Running:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._at_once.wait(), _LOOK_SECONDS)
 
-    async def close(self) -> None:
-        """Break off what is still under way, and let go of all upstreams."""
+    def break_off(self) -> None:
+        """Break off what is still under way."""
         for proxy in self._proxies:
             proxy.break_off()
         for task in self._tasks:
@@ -196,8 +196,7 @@ class Running:
                 )
             except (SettingsError, PriceFileError, OSError, ValueError) as error:
                 self.prometheus.reloaded(False)
-                with suppress(OSError, ValueError):  # standard output may be gone
-                    self._log.error("reload_failed", reason=str(error))
+                self._log.note("error", "reload_failed", reason=str(error))
                 return
             self.state.know(names)
             self._settings = parts.settings
@@ -209,8 +208,7 @@ class Running:
                 self._spawn(self._retire(proxy, client))
             self.prometheus.reloaded(True)
             ignored = [name for name, value in fixed.items() if getattr(settings, name) != value]
-            with suppress(OSError, ValueError):
-                self._log.info("reloaded", ignored=ignored)
+            self._log.note("info", "reloaded", ignored=ignored)
 
     async def _begin(self, parts: _Parts) -> Proxy:
         settings = parts.settings
@@ -271,7 +269,7 @@ async def serving(
         finally:
             running.state.draining = True
             await running.drained()
-            await running.close()
+            running.break_off()
 
 
 def run(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
@@ -305,11 +303,10 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 
 def _tell_change(log: Journal, upstream: str, reason: str | None) -> None:
-    with suppress(OSError, ValueError):  # standard output may be gone
-        if reason is None:
-            log.info("upstream_up", upstream=upstream)
-        else:
-            log.warning("upstream_down", upstream=upstream, reason=reason)
+    if reason is None:
+        log.note("info", "upstream_up", upstream=upstream)
+    else:
+        log.note("warning", "upstream_down", upstream=upstream, reason=reason)
 
 
 class _Report:
@@ -326,8 +323,8 @@ class _Report:
         now = time.monotonic()
         if self._next.get(part, now) <= now:
             self._next[part] = now + _REPORT_SECONDS
-            with suppress(OSError, ValueError):  # standard output may be what failed
-                self._log.error("sink_failing", sink=part, exception=type(error).__name__ if error else None)
+            exception = type(error).__name__ if error else None
+            self._log.note("error", "sink_failing", sink=part, exception=exception)
 
 
 def _listener(settings: Settings, desk: Admin | Proxy) -> Listener:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meter.lenient import UNREADABLE
 from meter.members import Member, append, scan
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def ask(body: bytes, options: bytes | None) -> Generator[None, None, bytes | Non
 def _has_asked(options: bytes) -> bool:
     try:
         told = msgspec.json.decode(options)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return False
     return isinstance(told, dict) and told.get("include_usage") is True
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from meter.exchange import Outcome
+from meter.lenient import UNREADABLE
 
 __all__ = ["ERROR_TYPES", "METER_CODES", "error_of", "error_type", "read_error", "refused"]
 
@@ -191,12 +192,17 @@ def error_of(told: Any) -> str | None:
         told = told[0] if told else None
     if not isinstance(told, dict):
         return None
-    flat = told.get("object") == "error" or told.get("type") == "error"  # vLLM's older shape; a bare event
-    error = told.get("error") or (told if flat else None)
+    error = told.get("error") or (told if _is_error(told) else None)
     if not isinstance(error, dict):
         return "" if error else None
     names = (error.get("code"), error.get("type"), error.get("status"))
     return next((name for name in names if isinstance(name, str) and name in ERROR_TYPES), "")
+
+
+def _is_error(told: dict[str, Any]) -> bool:
+    """Tell whether an object is an error itself: vLLM's older shape, a bare event, GLM's, MiniMax's."""
+    named = "error" in (told.get("object"), told.get("type"))
+    return named or told.get("success") is False or refused(told.get("base_resp"))
 
 
 def refused(base_resp: Any) -> bool:
@@ -208,7 +214,7 @@ def read_error(body: bytes) -> str | None:
     """Return what `error_of` says of an error body's bytes; None where they are not JSON."""
     try:
         return error_of(msgspec.json.decode(body))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import string
+from zlib import adler32
 
 __all__ = ["has_base64", "json_tokens", "text_tokens"]
 
@@ -38,6 +39,12 @@ _UNIT = 100
 _WEIGHT_OF = {byte: weight for those, weight in _WEIGHTS.items() for byte in those}
 _TABLE = bytes(_WEIGHT_OF.get(byte, 0) for byte in range(256))
 
+_BREAK = sum(rb"\n".translate(_TABLE)) - sum(b"\n".translate(_TABLE))
+"""What the escape of a line break weighs too much."""
+
+_SUMMED = 0xFFF0 // max(_TABLE)
+"""Weights that are added up at once."""
+
 _LONG = 1 << 15
 """Bytes, which take 0.1 ms; of a longer text as many are weighed, in stretches from all over it."""
 _STRETCHES = 64
@@ -60,7 +67,7 @@ def text_tokens(text: str) -> float:
     data = text.encode("utf-8", "replace")
     if len(data) > _LONG:
         return _sampled(data)
-    return sum(data.translate(_TABLE)) / _UNIT
+    return _sum(data.translate(_TABLE)) / _UNIT
 
 
 def json_tokens(text: bytes) -> float:
@@ -89,16 +96,23 @@ def _number_count(text: bytes) -> int | None:
 
 def _weight(text: bytes) -> float:
     """Return the tokens of a piece of JSON: its texts', and few for what frames them."""
-    if b"\\" in text:
+    if b"\\u" in text and text.isascii():
         text = _spelled_out(text)
-    return sum(_FRAME.sub(b"", text).translate(_TABLE, b'"')) / _UNIT
+    # A quote in a text is weighed by the backslash before it; those without one frame.
+    weights = _FRAME.sub(b"", text).translate(_TABLE, b'"')
+    return (_sum(weights) - _BREAK * text.count(rb"\n")) / _UNIT
+
+
+def _sum(weights: bytes) -> int:
+    """Return the sum of bytes, as the lower half of Adler-32 has it: far faster than `sum` adds them."""
+    if len(weights) <= _SUMMED:
+        return adler32(weights, 0) & 0xFFFF
+    parts = [weights[at : at + _SUMMED] for at in range(0, len(weights), _SUMMED)]
+    return sum([adler32(part, 0) & 0xFFFF for part in parts])
 
 
 def _spelled_out(text: bytes) -> bytes:
-    r"""Return JSON with the escapes that matter undone: `\n`, `\"` and, where all is ASCII, `\u4e2d`."""
-    text = text.replace(b"\\n", b"\n").replace(b'\\"', b"'")  # other quotes, for these frame nothing
-    if b"\\u" not in text or not text.isascii():
-        return text
+    r"""Return JSON with escapes of characters beyond ASCII undone, such as `\u4e2d`."""
     halves = text.decode("raw_unicode_escape", "replace").encode("utf-16-le", "surrogatepass")
     return halves.decode("utf-16-le", "replace").encode()
 
@@ -108,5 +122,5 @@ def _sampled(text: bytes, *, in_json: bool = False) -> float:
     size = _LONG // _STRETCHES
     stretches = [text[at : at + size] for at in range(0, step * _STRETCHES, step)]
     sample = b"".join(stretch for stretch in stretches if not has_base64(stretch))
-    tokens = _weight(sample) if in_json else sum(sample.translate(_TABLE)) / _UNIT
+    tokens = _weight(sample) if in_json else _sum(sample.translate(_TABLE)) / _UNIT
     return tokens * len(text) / _LONG

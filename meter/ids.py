@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 __all__ = ["uuid7"]
 
 
@@ -11,4 +9,6 @@ def uuid7(unix_ms: int, random: bytes) -> str:
     """Return a UUIDv7 of a time in milliseconds and 10 random bytes."""
     tail = int.from_bytes(random[:10], "big")
     a, b = tail >> 68, tail & ((1 << 62) - 1)
-    return str(UUID(int=(unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | a << 64 | 0b10 << 62 | b))
+    # Spelled out here: `uuid.UUID` takes thrice as long to do so.
+    x = f"{(unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | a << 64 | 0b10 << 62 | b:032x}"
+    return f"{x[:8]}-{x[8:12]}-{x[12:16]}-{x[16:20]}-{x[20:]}"

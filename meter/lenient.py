@@ -8,12 +8,11 @@ second time, leniently. Nothing here raises.
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-__all__ = ["LONGEST_NAME", "UNREADABLE", "Shape", "money", "name", "written"]
+__all__ = ["LONGEST_NAME", "UNREADABLE", "Shape", "name", "written"]
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoders raise, whatever they are fed."""
@@ -22,8 +21,6 @@ LONGEST_NAME = 1024
 """Characters of a model name or an id that are kept."""
 _LONGEST_NUMBER = 40
 """Digits; Python refuses to convert those of thousands."""
-_DEAREST_USD = 10**6
-"""An upstream's word on the cost of one exchange is not taken beyond this."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -61,13 +58,6 @@ _lenient = json.JSONDecoder(parse_int=_whole_number, strict=False)
 def name(value: Any) -> str | None:
     """Return a model's name, an id or the like, cut to a sane length; None where `value` is none."""
     return value[:LONGEST_NAME] if isinstance(value, str) and value else None
-
-
-def money(value: Any) -> Decimal | None:
-    """Return what an upstream says something cost, in USD; None where it says nothing that can be money."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return Decimal(repr(value)) if 0 <= value <= _DEAREST_USD else None
 
 
 def written(value: Any) -> str:

@@ -43,6 +43,11 @@ _GONE = getattr(select, "POLLRDHUP", 0) | _BROKEN
 _LOOK_SECONDS = 0.05
 """So often a client that is not being read from is looked at: its leaving would not be noticed otherwise."""
 
+_HEADS = 16
+"""A head may be so many times as long as one field of it."""
+_NO_HTTP = b"\0"
+"""What no parser takes, wherever it stands in a head."""
+
 _BODILESS_STATUSES = frozenset((204, 304))
 _SWITCHING = 101
 
@@ -153,7 +158,7 @@ class PatientAnswer(RawAnswer):
 class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `eof_received`, aiohttp's has no say
     """One client's connection: notes when a request began, and does not wait for a slow head for ever."""
 
-    __slots__ = ("_began", "_body", "_head_timer", "_listener", "_look_timer", "end")
+    __slots__ = ("_began", "_body", "_head_bytes", "_head_timer", "_listener", "_look_timer", "end")
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__(listener, **options)
@@ -163,11 +168,13 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         self._body: StreamReader | None = None
         """Body of the last request that was parsed."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        """That have come of a head that is still to end."""
         self._look_timer: asyncio.TimerHandle | None = None
         self.end: End | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Note the first byte of a request; give its head so much time and no more."""
+        """Note the first byte of a request; give its head so much time and room and no more."""
         if self.end is not None:
             super().data_received(data)
             return
@@ -175,7 +182,11 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         # aiohttp itself calls this with none, to go on with what it has.
         if data and self._head_timer is None and (self._body is None or self._body.is_eof()):
             self._began = time.monotonic()
+            self._head_bytes = 0
             self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
+        if self._head_timer is not None:
+            data = data if self._head_bytes <= self._listener.head_bytes else _NO_HTTP
+            self._head_bytes += len(data)
         parsed = self._request_count
         super().data_received(data)
         if self._request_count > parsed:
@@ -290,9 +301,11 @@ class Listener(web.Server):
 
         `on_error(request, exception)` answers what `handle` does not: what is no HTTP, and what it raised.
         `head_seconds` is how long a request's head may take from its first byte, `keep_alive_seconds` how
-        long a connection may be idle, `header_bytes` how long a request line or one field may be.
+        long a connection may be idle, `header_bytes` how long a request line or one field may be; all of
+        a head may be 16 times as long.
         """
         self._handle, self.on_error, self.head_seconds = handle, on_error, head_seconds
+        self.head_bytes = _HEADS * header_bytes
         self._kwargs |= {
             "keepalive_timeout": keep_alive_seconds,
             "max_field_size": header_bytes,

@@ -14,7 +14,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
@@ -45,7 +45,6 @@ from meter.tunnel import Tunnel
 from meter.upstream import (
     TimedOutError,
     UnreachableError,
-    UnsendableError,
     address,
 )
 from meter.websocket import deflates
@@ -112,7 +111,7 @@ class Proxy:
         self._upstreams = {u.name: u for u in settings.upstreams}
         self._tag_names = {tag: name.lower().encode() for tag, name in settings.attribution.headers.items()}
         stripped = self._tag_names.values() if settings.attribution.strip else ()
-        self._staying_home = (b"host", b"expect", *stripped)
+        self._staying_home = (b"expect", *stripped)
         self._routes = routes
         self._keys = keys
         self._client = client
@@ -266,6 +265,8 @@ class Proxy:
             raise Refusal(405, "method_not_allowed", f"{passage.method} is not passed on", close=True)
         if _is_ambiguous(request):
             raise _not_http()
+        if passage.method == "OPTIONS" and first(passage.fields, b"max-forwards") == b"0":
+            raise Refusal(405, "method_not_allowed", "Max-Forwards is 0: OPTIONS goes no further")
         if found is None:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
         return address(self._routes.origin(found.upstream), found.target)
@@ -313,7 +314,7 @@ class Proxy:
         return await self._attempt(passage, url, fields, body)
 
     def _request_fields(self, passage: Passage) -> Fields:
-        """Return the fields that go up; the Host follows from the URL."""
+        """Return the fields that go up; what Host says follows from the URL."""
         travelling = switching if passage.upgrade else end_to_end
         fields = without(travelling(passage.fields), *self._staying_home)
         if self._settings.forwarded == "append":
@@ -345,8 +346,6 @@ class Proxy:
             passage.request_overhead = self._now() - passage.read_at
         try:
             answer = await self._client.send(passage.upstream, passage.method, url, fields, body)
-        except UnsendableError:
-            raise Refusal(400, "bad_request", "a header field is not valid UTF-8") from None
         except TimedOutError as error:
             if error.connecting:
                 self._state.missed(passage.upstream, "no connection in time")
@@ -575,6 +574,8 @@ def _text(value: bytes | None) -> str | None:
 
 def _is_ambiguous(request: web.BaseRequest) -> bool:
     """Tell whether a request that aiohttp lets through could be read in two ways."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        return True
     coding = first(request.raw_headers, b"transfer-encoding")
     if coding is not None and (coding.lower() != b"chunked" or request.version < HttpVersion11):
         return True

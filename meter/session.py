@@ -200,7 +200,7 @@ class Session:
     def _refuse(self, ask: _Ask) -> None:
         tap = Tap(None)  # a request that is refused uses nothing
         tap.switch()
-        tap.facts.error = ask.error
+        tap.facts.fail(ask.error)
         tap.facts.response_model = self._model
         turn = Turn(tap, ask.at, self._dialect.operation, ask.request, ended=ask.failed)
         self._out.append(turn)

@@ -25,7 +25,10 @@ class State:
         """Begin with all upstreams up; `on_change` hears of one that goes down and why, or of None for up."""
         self._on_change = on_change
         self.in_flight: dict[tuple[str, str], int] = {}
-        """Exchanges under way, by upstream and operation; a pair that was seen stays, at 0."""
+        """Exchanges under way, by upstream and operation.
+
+        A pair that was seen stays, at 0: a gauge that vanishes leaves its last value on the screen.
+        """
         self.listening = False
         """Both ports have been had."""
         self.drains = 0

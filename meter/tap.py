@@ -62,6 +62,10 @@ _BOMB_RATIO = 100
 _TAIL = 64 * 1024
 """Of an answer that is too long to keep, the last part is: usage is among the last members."""
 
+_NAME = b'"usage"'
+_NULL_LAST = b',"usage":null}'
+_BLANKS = b" \t\r\n"
+
 _DATA_LINE = re.compile(rb"((?:\xef\xbb\xbf)?data(?:: ?)?)[^\r\n]*([\r\n]*)")
 
 # Of an event that broke off. Inside a JSON text a quote is escaped: what has plain ones is a member's name.
@@ -181,10 +185,16 @@ class Tap:
         for _ in self.watching(piece, now):
             pass
 
-    def watching(self, piece: bytes, now: float) -> Iterator[None]:
+    def watching(self, piece: bytes, now: float) -> Iterable[None]:
         """Read as `watch` does, giving way by a `yield` where there is much to read in a piece."""
+        if not self._is_read_at_once(piece):
+            return self._watching(piece, now)
+        self._read(piece, now)
+        return ()
+
+    def _watching(self, piece: bytes, now: float) -> Iterator[None]:
         begun = False
-        for stretch in self._stretches(piece):
+        for stretch in self._cut_up(piece):
             if begun:
                 yield
             begun = True
@@ -194,14 +204,11 @@ class Tap:
         """Return what goes out for a piece that came at `now`: it without what asking caused."""
         return b"".join(self.editing(piece, now))
 
-    def editing(self, piece: bytes, now: float) -> Iterator[bytes]:
+    def editing(self, piece: bytes, now: float) -> Iterable[bytes]:
         """Edit as `edit` does, and yield what goes out of it in its turn."""
-        assert isinstance(self._splitter, Splitter)  # noqa: S101 - only events are edited
-        for stretch in self._stretches(piece):
-            out: list[bytes] = []
-            for part in self._splitter.feed(stretch):
-                self._edit(part, now, out)
-            yield b"".join(out)
+        if self._is_read_at_once(piece):
+            return (self._edited(piece, now),)
+        return (self._edited(stretch, now) for stretch in self._cut_up(piece))
 
     def message(self, data: bytes, now: float) -> None:
         """Read a message of a WebSocket, which came at `now`."""
@@ -317,15 +324,15 @@ class Tap:
 
     # Inside.
 
-    def _stretches(self, piece: bytes) -> Iterable[bytes]:
-        """Return what a piece says, in stretches each of which can be read at once."""
-        if not self._readable:
-            return ()
-        if self._decoder is None and (len(piece) <= _AT_ONCE or self._splitter is None):
-            return (piece,)
-        return self._cut_up(piece)
+    def _is_read_at_once(self, piece: bytes) -> bool:
+        """Tell whether a piece can be read as it came, and does not take long."""
+        plain = self._readable and self._decoder is None
+        return plain and (len(piece) <= _AT_ONCE or self._splitter is None)
 
     def _cut_up(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what a piece says, in stretches each of which can be read at once."""
+        if not self._readable:
+            return
         for plain in (piece,) if self._decoder is None else self._undone(self._decoder, piece):
             # What ends an event, a line or an element: the more there are, the longer reading takes.
             ends = sum(map(plain.count, (b"\n", b"\r", b"}", b"]"))) if len(plain) > _AT_ONCE else 0
@@ -337,7 +344,7 @@ class Tap:
         """Yield what a coded piece says; nothing more where it is damaged or a bomb."""
         self._received += len(piece)
         try:
-            for plain in undo.feed(piece) if self._readable else ():
+            for plain in undo.feed(piece):
                 self._inflated += len(plain)
                 if self._inflated > _BOMB_BYTES and self._inflated > _BOMB_RATIO * self._received:
                     self._readable = False
@@ -376,13 +383,12 @@ class Tap:
                 self.facts.said += self._abridger.words
 
     def _see(self, part: Part, now: float) -> int:
+        data = part.data
+        if data is not None:
+            return self._take(part.name, data, now)
         if part.kind is Kind.OVERSIZED:
             self._see_abridged(part, now)
-            return 0
-        data = part.data
-        if data is None:
-            return 0
-        return self._take(part.name, data, now)
+        return 0
 
     def _take(self, name: bytes, data: bytes, now: float, *, long: bool = False) -> int:
         """Let the dialect read an event, a `long` one abridged; return its marks."""
@@ -413,9 +419,17 @@ class Tap:
     def _time(self, now: float) -> None:
         if self.last_content is None:
             self.first_content = now
-        else:
-            self.stall = max(self.stall or 0.0, now - self.last_content)
+        elif self.stall is None or now - self.last_content > self.stall:
+            self.stall = now - self.last_content
         self.last_content = now
+
+    def _edited(self, piece: bytes, now: float) -> bytes:
+        """Return what goes out for a piece that can be read at once."""
+        assert isinstance(self._splitter, Splitter)  # noqa: S101 - only events are edited
+        out: list[bytes] = []
+        for part in self._splitter.feed(piece):
+            self._edit(part, now, out)
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def _edit(self, part: Part, now: float, out: list[bytes]) -> None:
         if part.kind is Kind.REST:  # the line feed that belongs to the event before it
@@ -428,7 +442,8 @@ class Tap:
         self._dropping = bool(marks & Marks.USAGE_EVENT)
         if self._dropping:
             self._give_back(part)
-        out.append(self.release())
+        if self._kept:
+            out.append(self.release())
         if self._dropping:
             out.append(part.preamble)
             return
@@ -478,7 +493,10 @@ def _has_input(usage: Mapping[str, int]) -> bool:
 def _without_null(part: Part) -> bytes:
     """Return an event's bytes without the null `usage` in its data."""
     data = part.data or b""
-    cut = cut_null(data, "usage")
+    if data.endswith(_NULL_LAST) and data.count(_NAME) == 1 and b"\\u00" not in data:  # as most write it
+        cut = data[: -len(_NULL_LAST)].rstrip(_BLANKS) + b"}"
+    else:
+        cut = cut_null(data, "usage")
     if part.raw.count(data) == 1:
         return part.raw.replace(data, cut)
     # The data are several lines: what is left of them fills as many of the event's as it needs.
@@ -496,7 +514,7 @@ def _without_null(part: Part) -> bytes:
 def _before_usage(half: bytes) -> bytes:
     """Return as much of half an event as comes before a `usage` that it has, or that its end may begin."""
     name = _USAGE_NAME.search(half)
-    return half[: name.start() if name else len(half)].rstrip(b", \t\r\n")
+    return half[: name.start() if name else len(half)].rstrip(b"," + _BLANKS)
 
 
 def _usage_object(tail: bytes) -> bytes:

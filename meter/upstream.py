@@ -7,23 +7,26 @@ comes back as status, reason, raw fields, and pieces of a body that nobody has d
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import select
 import ssl
+import termios
 from collections import deque
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from multidict import CIMultiDict
+from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
 from meter.coding import decoder
-from meter.headers import first
-from meter.switching import End, Switching
+from meter.headers import first, replace, without
+from meter.switching import End, Switching, reset
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +40,6 @@ __all__ = [
     "Client",
     "TimedOutError",
     "UnreachableError",
-    "UnsendableError",
     "address",
 ]
 
@@ -49,6 +51,11 @@ _SWITCHING = 101
 _FIRST_FINAL_STATUS = 200
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+_FIELDS: ContextVar[Fields] = ContextVar("_FIELDS")
+"""Of the request that is being sent, for aiohttp itself takes text only, and one spelling of a name."""
+_OWN_WORDS = (b"content-length", b"upgrade")
+"""Fields that aiohttp is told of all the same: it goes by them."""
 
 
 class UnreachableError(Exception):
@@ -71,10 +78,6 @@ class BrokenOffError(Exception):
     """The answer's body broke off."""
 
 
-class UnsendableError(Exception):
-    """The request has a field that cannot be carried as it came."""
-
-
 class _StaleError(aiohttp.ClientError):
     """A connection from the pool had ended, or spoken out of turn; nothing was written to it."""
 
@@ -95,11 +98,23 @@ class _Connection(Switching, ResponseHandler):
     @property
     def stale(self) -> bool:
         """It has ended, or there is something to read on it although nothing has been asked yet."""
-        if self.transport is None or self.should_close:
-            return True
+        return self.transport is None or self.should_close or self.speaks
+
+    @property
+    def speaks(self) -> bool:
+        """There is something to be read on it, if only its end, that nobody has read yet."""
+        if self.transport is None:
+            return False
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Close it, by a reset where the upstream would not hear of it before it has taken its request."""
+        transport = self.transport
+        super().close()
+        if self.end is None and transport is not None and _owed(transport):
+            reset(transport)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Fail whoever waits for a head, and whoever reads a body that goes on as no HTTP."""
@@ -135,8 +150,29 @@ class _Connection(Switching, ResponseHandler):
             body.set_exception(exc if isinstance(exc, aiohttp.ClientError) else aiohttp.ClientPayloadError())
 
 
+def _owed(transport: asyncio.Transport) -> bool:
+    """Tell whether the other side has not taken all yet of what was written."""
+    with suppress(OSError, ValueError):  # it is gone
+        return any(fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4)))
+    return False
+
+
+class _Writer(StreamWriter):
+    """Writes a request, and hears an upstream out that has answered before the request's end."""
+
+    async def write(self, chunk: Any, **options: Any) -> None:
+        """Write a piece of the body, after what there is to read: writing may break what holds it."""
+        if cast("_Connection", self.protocol).speaks:
+            await asyncio.sleep(0)
+        await super().write(chunk, **options)
+
+
 class _Request(aiohttp.ClientRequest):
     """A request that goes out as told, and on no connection that holds bytes of somebody else's answer."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._fields = _FIELDS.get()
+        super().__init__(*args, **options)
 
     def update_body_from_data(self, body: Any, _stacklevel: int = 3) -> None:
         """Take the body; do not invent a length where there is none."""
@@ -146,10 +182,46 @@ class _Request(aiohttp.ClientRequest):
             self.headers.pop("Content-Length", None)
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        """Send it, unless the connection has been used before and is of no more use."""
-        if conn.protocol.used and conn.protocol.stale:
+        """Send it, unless the connection has been used before and is of no more use.
+
+        As aiohttp's, but for the head, which that would write as text.
+        """
+        protocol = conn.protocol
+        if protocol.used and protocol.stale:
             raise _StaleError
-        return await super().send(conn)
+        writer = _Writer(protocol, self.loop)
+        if self.chunked is not None:
+            writer.enable_chunking()
+        writer._headers_buf = self._head()  # noqa: SLF001 - there is no public way
+        task = None
+        if self._body or protocol.writing_paused:
+            task = asyncio.create_task(self.write_bytes(writer, conn, self._get_content_length()))
+            self._writer = task
+        else:
+            protocol.start_timeout()
+            writer.set_eof()
+        return self.response_class(
+            self.method,
+            self.original_url,
+            writer=task,
+            continue100=None,
+            timer=self._timer,
+            request_info=self.request_info,
+            traces=[],
+            loop=self.loop,
+            session=self._session,
+            stream_writer=writer,
+        )
+
+    def _head(self) -> bytes:
+        """Return the head, with the fields in their order and spelling; what aiohttp adds comes last."""
+        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
+        words = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        host, *added = (word for word in words if word[0].lower() not in _OWN_WORDS)
+        fields = without(self._fields, *(name.lower() for name, _ in added))
+        fields = replace(fields, *host) if first(fields, b"host") is not None else [host, *fields]
+        line = f"{self.method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
+        return b"\r\n".join((line, *(b"%s: %s" % field for field in fields + added), b"", b""))
 
 
 class _Response(aiohttp.ClientResponse):
@@ -314,9 +386,10 @@ class Client:
     ) -> Answer:
         """Send a request to `upstream`, named as in the settings, and return its answer, to be closed.
 
-        `url` is made by `address`, and sent as it is.
+        `url` is made by `address`, and sent as it is. `Host` is the URL's; it stands where `fields` have one,
+        else first.
 
-        Raises UnreachableError, TimedOutError, UnsendableError.
+        Raises UnreachableError, TimedOutError.
         """
         again = method in _SAFE and (body is None or isinstance(body, bytes))
         while True:  # at most once for each connection in the pool
@@ -338,16 +411,16 @@ class Client:
         body: bytes | AsyncIterator[bytes] | None,
     ) -> Answer:
         assert self._session is not None  # noqa: S101 - sending goes on within `async with`
-        headers = _headers(fields)
-        if isinstance(body, bytes):  # written in pieces, its length would not be told
-            headers.setdefault("Content-Length", str(len(body)))
+        if isinstance(body, bytes) and first(fields, b"content-length") is None:
+            fields = [*fields, (b"Content-Length", b"%d" % len(body))]  # in pieces, it would not be told
+        sending = _FIELDS.set(fields)
         way = self._ways[upstream]
         try:
             async with asyncio.timeout(None) as patience:
                 response = await self._session.request(
                     method,
                     url,
-                    headers=headers,
+                    headers=_own_words(fields),
                     data=_paced(body, patience, way.timeout.sock_read),
                     allow_redirects=False,
                     ssl=way.tls,
@@ -365,6 +438,8 @@ class Client:
             raise UnreachableError(
                 next(words for kinds, words in _REASONS if isinstance(error, kinds))
             ) from None
+        finally:
+            _FIELDS.reset(sending)
         return Answer(response)
 
 
@@ -419,24 +494,18 @@ def address(origin: str, target: str) -> URL:
     return URL.build(scheme=url.scheme, authority=url.raw_authority, path=target, encoded=True)
 
 
-def _headers(fields: Fields) -> CIMultiDict[str]:
-    """Return fields as aiohttp takes them.
-
-    Repetitions get the spelling of the first, for aiohttp lets one in another case replace it.
-    """
-    out: CIMultiDict[str] = CIMultiDict()
-    spelling: dict[bytes, str] = {}
-    for name, value in fields:
-        try:
-            out.add(spelling.setdefault(name.lower(), name.decode("ascii")), value.decode("utf-8"))
-        except UnicodeDecodeError:  # aiohttp would drop the bytes in silence
-            raise UnsendableError from None
-    return out
+def _own_words(fields: Fields) -> list[tuple[str, str]]:
+    """Return what aiohttp is told of the fields."""
+    words = (field for field in fields if field[0].lower() in _OWN_WORDS)
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in words]
 
 
 def _timeout(settings: Settings, upstream: UpstreamSettings) -> aiohttp.ClientTimeout:
     own = settings.timeouts_for(upstream)
-    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=own.connect, sock_read=own.idle)
+    # `connect` for looking the name up too, which `sock_connect` is not for.
+    return aiohttp.ClientTimeout(
+        total=None, connect=own.connect, sock_connect=own.connect, sock_read=own.idle
+    )
 
 
 def _tls(upstream: UpstreamSettings) -> ssl.SSLContext | bool:

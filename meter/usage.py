@@ -13,18 +13,19 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from meter.lenient import money
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["audio_seconds", "cost_usd", "count", "from_openai", "of_prompt", "seconds"]
+__all__ = ["audio_seconds", "cost_usd", "count", "from_openai", "of_prompt", "partition", "seconds"]
 
 _ABSURD = 10**12
 """Tokens; no exchange has as many, and a float counter still adds this exactly."""
 
 _TICKS = 10
 """Decimal places of the unit that xAI tells its costs in."""
+
+_DEAREST_USD = 10**6
+"""An upstream's word on the cost of one exchange is not taken beyond this."""
 
 _LONGEST_SECONDS = 10**9
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,30})?")
@@ -104,6 +105,17 @@ def of_prompt(told: Mapping[str, Any]) -> dict[str, int] | None:
     usage = _input(prompt, told)
     completion = _first(told, *_COMPLETION)
     return usage if completion is None else usage | {"output": completion}
+
+
+def partition(prompt: int | None, cached: int | None, output: int | None) -> dict[str, int]:
+    """Return counts that are told one by one as tokens by kind; what was `cached` is a part of the prompt."""
+    usage: dict[str, int] = {}
+    if prompt is not None:
+        usage["input"] = prompt
+        if cached is not None:
+            usage["input_cached"] = min(cached, prompt)
+            usage["input"] -= usage["input_cached"]
+    return usage if output is None else usage | {"output": output}
 
 
 def _first(told: Mapping[str, Any], *names: str) -> int | None:
@@ -217,8 +229,11 @@ def cost_usd(told: Mapping[str, Any]) -> Decimal | None:
 
 
 def _amount(value: Any) -> Decimal | None:
-    """Return an amount of money, which some write as a text."""
+    """Return an amount of money, which some write as a text; None for what can be none."""
     try:
-        return money(float(value) if isinstance(value, str) else value)
+        amount = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        return None
+    return Decimal(repr(amount)) if 0 <= amount <= _DEAREST_USD else None

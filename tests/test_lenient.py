@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.lenient import LONGEST_NAME, Shape, money, name
+from meter.lenient import LONGEST_NAME, Shape, name
 
 
 class _Told(msgspec.Struct):
@@ -87,23 +86,3 @@ def test_takes_anything(text: bytes) -> None:
 def test_names(value: Any, named: str | None) -> None:
     """A name is a text that is not empty, cut to a sane length."""
     assert named == name(value)
-
-
-@pytest.mark.parametrize(
-    ("value", "usd"),
-    [
-        (0.00125, Decimal("0.00125")),
-        (0, Decimal(0)),
-        (3, Decimal(3)),
-        (-1, None),
-        (float("nan"), None),
-        (float("inf"), None),
-        (1e30, None),
-        (True, None),
-        ("0.1", None),
-        (None, None),
-    ],
-)
-def test_money(value: Any, usd: Decimal | None) -> None:
-    """Money is a finite number that is not negative and not absurd."""
-    assert usd == money(value)

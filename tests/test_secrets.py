@@ -3,18 +3,29 @@
 Each test plants words that nobody else would write wherever a client, an upstream or an operator may put a
 secret, lets the exchange end in some way, and searches everything that came out beside the answers that were
 passed on: standard output and error, both formats of the metrics, every path of the admin port, and the
-errors that Meter made itself. Of credentials not even a piece may be there.
+errors that Meter made itself. Not even a piece of a canary may be there.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
-from typing import TYPE_CHECKING, Any
+import ssl
+import zlib
+from contextlib import suppress
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import play
 import pytest
-from stage import House, ask, post, running_house, says, until
+import trustme
+from stage import House, ask, post, running_house, says, scripted_upstream, until
 from test_app import get, process, serving
+from test_drain import Gate, draining
+from test_reload import address, meter, reload, write
+from test_tunnel import SWITCH, exchanging, last, taken, upgrade
+from websockets.frames import Frame, Opcode
 
 from meter.keys import Credential
 from meter.settings import SettingsError
@@ -24,10 +35,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stage import Scripted
+    from test_tunnel import Line
 
 CHAT = "/v1/chat/completions"
 PIECE = 12
-"""Characters of a credential that are too many to tell."""
+"""Characters of a canary that are too many to tell."""
 
 KEYS = {
     "authorization": "sk-proj-Authq7Zr1XwNvLkP3tYuB8",
@@ -187,12 +199,11 @@ def told(admin_url: str) -> bytes:
 
 
 def check(out: bytes, *more: str) -> None:
-    """Fail where a canary is in what came out, or any piece of a credential is."""
-    for canary in (*CANARIES, *more):
-        assert canary.encode() not in out, canary
-    for key in (*KEYS.values(), *more):
-        for at in range(len(key) - PIECE + 1):
-            assert key[at : at + PIECE].encode() not in out, key
+    """Fail where any piece of a canary is in what came out, in whatever case."""
+    out = out.lower()
+    for canary in (*CANARIES, *KEYS.values(), *more):
+        for at in range(max(1, len(canary) - PIECE + 1)):
+            assert canary[at : at + PIECE].lower().encode() not in out, canary
 
 
 def check_house(house: House, captured: pytest.CaptureFixture[str], *more: bytes) -> None:
@@ -277,6 +288,385 @@ def test_places(front: House, scripted: Scripted, place: str, capfd: pytest.Capt
     assert ("none" == shown) == (place == "user-info")
     assert "none" == shown or (shown.startswith("k_") and len(shown) == 14)
     assert CHAT == front.lines()[0]["path"]
+
+
+# Every format: the recorded cases, with a canary wherever a text may stand.
+
+KEPT = frozenset(
+    (
+        *("type", "object", "role", "event", "status", "modality", "service_tier", "serviceTier"),
+        *("model", "modelVersion", "trafficType", "speed", "blockReason", "reason"),
+        *("finish_reason", "finishReason", "stop_reason", "done_reason"),
+    )
+)
+"""Members that say what kind of thing it is, or what the log is there to tell."""
+
+
+def planted(value: Any, canary: str, name: str = "") -> Any:
+    """Return a JSON value with a canary and a credential in every text, and in a name of each object."""
+    match value:
+        case dict():
+            inner = {member: planted(inside, canary, member) for member, inside in value.items()}
+            return inner if name == "usage" else {**inner, PROMPT["unknown"]: canary}
+        case list():
+            return [planted(inside, canary, name) for inside in value]
+        case str() if name not in KEPT:
+            return f"{canary} {KEYS['authorization']} {value}"
+    return value
+
+
+def sown(text: bytes, canary: str) -> bytes:
+    """Return a body with canaries in it: JSON, lines of JSON, events, or anything else."""
+    with suppress(ValueError):
+        return json.dumps(planted(json.loads(text), canary)).encode()
+    lines = b"".join(sown_line(line, canary) for line in text.splitlines(keepends=True))
+    return lines if lines != text else canary.encode() + text
+
+
+def sown_line(line: bytes, canary: str) -> bytes:
+    """Return a line with canaries in its JSON, if that is what it has."""
+    field = b"data:" if line.startswith(b"data:") else b""
+    try:
+        said = json.loads(line.removeprefix(field))
+    except ValueError:
+        return line
+    end = line[len(line.rstrip(b"\r\n")) :]
+    return field + json.dumps(planted(said, canary)).encode() + end
+
+
+class Planted(NamedTuple):
+    """A recorded exchange with canaries in it."""
+
+    path: str
+    request: bytes
+    status: int
+    media: bytes
+    answer: bytes
+
+
+def recorded(name: str) -> Planted:
+    """Return a recorded case with canaries in it; a request that is none is a multipart upload."""
+    folder = play.CASES / name
+    told = json.loads((folder / "expected.json").read_text())
+    request, said = folder / "request.json", next(folder.glob("answer.*"))
+    return Planted(
+        told.get("path", play.PATHS[folder.parent.name]),
+        sown(request.read_bytes(), PROMPT["prompt"]) if request.exists() else UPLOAD,
+        told.get("status", 200),
+        told.get("media", "").encode() or play.MEDIA[said.suffix],
+        sown(said.read_bytes(), ANSWER["content"]),
+    )
+
+
+UPLOAD = "\r\n".join(
+    (
+        "--xXx",
+        f'Content-Disposition: form-data; name="file"; filename="{PROMPT["name"]}.wav"',
+        f"Content-Type: audio/wav; x={PROMPT['unknown']}",
+        "",
+        PROMPT["image"],
+        "--xXx",
+        'Content-Disposition: form-data; name="prompt"',
+        "",
+        PROMPT["prompt"],
+        "--xXx",
+        f'Content-Disposition: form-data; name="{PROMPT["unknown"]}"',
+        "",
+        KEYS["authorization"],
+        "--xXx--",
+        "",
+    )
+).encode()
+
+
+def upload(path: str, body: bytes = UPLOAD) -> bytes:
+    """Return the bytes of a multipart upload with canaries everywhere."""
+    kind = "multipart/form-data; boundary=xXx"
+    return post(path, body, *FIELDS).replace(b"application/json", kind.encode(), 1)
+
+
+def with_query(path: str) -> str:
+    """Return a target with a credential in its query, and more."""
+    return f"{path}?alt=sse&key={KEYS['key']}&api-key={KEYS['query api-key']}&cursor={QUERY}"
+
+
+WAYS = ("whole", "gzip", "deflate", "broken off", "with a length that lies")
+
+
+def sent(planted: Planted, way: str) -> bytes:
+    """Return an answer's bytes, said one way or another."""
+    body, media = planted.answer, planted.media
+    match way:
+        case "gzip":
+            return answer(planted.status, media + b"\r\nContent-Encoding: gzip", gzip.compress(body))
+        case "deflate":
+            squeezed = zlib.compress(body)[:-6]  # damaged
+            return answer(planted.status, media + b"\r\nContent-Encoding: deflate", squeezed)
+        case "broken off":
+            return answer(planted.status, media, body[: len(body) * 2 // 3], len(body))
+        case "with a length that lies":
+            return answer(planted.status, media, body, len(body) + 1)
+    return answer(planted.status, media, body)
+
+
+@pytest.mark.parametrize("folder", sorted(play.PATHS))
+def test_formats(folder: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of no format's request, answer, stream or error, however it is coded or ends, is anything told."""
+    with scripted_upstream() as scripted, running_house(scripted.url) as house:
+        for number, name in enumerate(play.names(folder)):
+            case = recorded(name)
+            request = post(with_query(case.path), case.request, *FIELDS)
+            if case.request is UPLOAD:
+                request = upload(with_query(case.path))
+            for way in WAYS if number == 0 else ("whole", WAYS[number % len(WAYS)]):
+                scripted.script = says(sent(case, way))
+                before = len(house.log.getvalue())
+                with suppress(ConnectionResetError):
+                    check(own(ask(house.url, request)))
+                until(lambda: len(house.log.getvalue()) > before)  # noqa: B023 - it is asked at once
+                check(house.log.getvalue()[before:])
+
+        check_house(house, capfd)
+        assert case.path == house.lines()[-1]["path"]
+
+
+@pytest.mark.parametrize("code", ["gzip", "deflate", "br", "zstd", "none such"])
+def test_compressed_requests(
+    front: House, scripted: Scripted, code: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A compressed request is read for its model, and of the rest nothing is told, be it damaged or not."""
+    scripted.script = says(ANSWERS["ok"])
+    plain = body(stream=False)
+    squeezed = {"gzip": gzip.compress(plain), "deflate": zlib.compress(plain)}.get(code, plain)
+    for whole in (squeezed, squeezed[:-9] + b"x"):
+        came = ask(front.url, post(TARGET, whole, *FIELDS, f"Content-Encoding: {code}"))
+
+        check_house(front, capfd, own(came))
+
+
+UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits", "/v1/files", "/v1/x")
+
+
+@pytest.mark.parametrize("kind", ["ok", "text", "client error", "stream", "broken answer", "no http"])
+@pytest.mark.parametrize("path", UPLOADS)
+def test_uploads(
+    front: House, scripted: Scripted, path: str, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a multipart upload neither a part nor its name is told, whatever the answer."""
+    scripted.script = says(ANSWERS[kind])
+
+    for request in (upload(with_query(path)), upload(with_query(path), UPLOAD[:-40])):
+        came = (b"", b"")
+        with suppress(ConnectionResetError):
+            came = ask(front.url, request)
+
+        check_house(front, capfd, own(came))
+
+
+def test_background(front: House, scripted: Scripted, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of a response that is made in the background nothing is told, asked for or fetched."""
+    response = {"id": "resp_1", "object": "response", "model": "gpt-5", "background": True}
+    said = {"output": [{"type": "message", "content": [{"text": ANSWER["content"]}]}], **MESSAGE}
+    usage = {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
+    queued = json.dumps({**response, "status": "queued", "instructions": PROMPT["prompt"]}).encode()
+    done = json.dumps({**response, **said, "status": "completed", "usage": usage}).encode()
+    asked = {**REQUEST, "input": PROMPT["prompt"], "background": True}
+    lines = (f"GET {with_query('/v1/responses/resp_1')} HTTP/1.1", "Host: m", "Connection: close", *FIELDS)
+    fetch = "\r\n".join((*lines, "", "")).encode()
+    scripted.script = says(answer(200, b"application/json", queued))
+    ask(front.url, post(with_query("/v1/responses"), json.dumps(asked).encode(), *FIELDS))
+    for status, text in ((200, queued), (500, ERROR), (200, done[:-9]), (200, done), (200, done)):
+        scripted.script = says(answer(status, b"application/json", text))
+        ask(front.url, fetch)
+
+    until(lambda: len(front.lines()) == 6)
+    check_house(front, capfd)
+    assert 1 == sum(line["usage_source"] == "reported" for line in front.lines())
+
+
+@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("rest", ["stream", "error", "break", "garbage"])
+def test_drained_answers(
+    scripted: Scripted, rest: str, read: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is read on for a client that has left is told to nobody else."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    ends = {
+        "stream": STREAM,
+        "error": b"data: " + ERROR + b"\n\n",
+        "break": DELTA[:-20],
+        "garbage": ERROR * 9,
+    }
+    gate = Gate(scripted, head + DELTA if read else b"", ends[rest] if read else head + ends[rest])
+    with draining(scripted) as house:
+        host, _, port = house.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(post(TARGET, body(stream=True), *FIELDS))
+            until(lambda: scripted.requests)
+            if read:
+                client.recv(65536)
+        until(lambda: house.value("meter_drains_in_flight") == 1)
+        gate.open()
+
+        check_house(house, capfd)
+        assert (200 if read else None) == house.lines()[0]["status"]
+
+
+# WebSockets.
+
+SPOKEN = (
+    {"type": "session.update", "session": {"instructions": PROMPT["prompt"], "model": "gpt-realtime"}},
+    {"type": "input_audio_buffer.append", "audio": PROMPT["image"]},
+    {"type": "conversation.item.create", "item": {"content": [{"text": PROMPT["tool"]}]}},
+    {
+        "type": "response.create",
+        "event_id": PROMPT["unknown"],
+        "response": {"instructions": PROMPT["prompt"]},
+        "input": PROMPT["prompt"],
+        "model": "gpt-realtime",
+    },
+)
+HEARD: tuple[dict[str, Any], ...] = (
+    {"type": "session.created", "session": {"model": "gpt-realtime", "client_secret": KEYS["subprotocol"]}},
+    {"type": "input_audio_buffer.committed", "item_id": "item_1"},
+    {
+        "type": "conversation.item.input_audio_transcription.delta",
+        "item_id": "item_1",
+        "delta": "toolcanary-",
+    },
+    {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "item_id": "item_1",
+        "transcript": PROMPT["tool"],
+        "usage": {"type": "duration", "seconds": 3},
+    },
+    {"type": "response.created", "response": {"id": "resp_1", "metadata": PROMPT["unknown"]}},
+    {"type": "response.output_text.delta", "response_id": "resp_1", "delta": ANSWER["content"]},
+    {"type": "response.output_audio.delta", "response_id": "resp_1", "delta": PROMPT["image"]},
+    {
+        "type": "response.done",
+        "response": {
+            "id": "resp_1",
+            "status": "completed",
+            "output": [{"content": [{"transcript": ANSWER["content"]}], "arguments": ANSWER["arguments"]}],
+            "usage": {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11},
+        },
+    },
+    {"type": "response.created", "response": {"id": "resp_2"}},
+    {
+        "type": "response.failed",
+        "response": {
+            "id": "resp_2",
+            "status": "failed",
+            "error": {"code": ANSWER["error"], "message": ANSWER["error"]},
+            "status_details": {"error": {"type": ANSWER["error"], "message": PROMPT["prompt"]}},
+        },
+    },
+    {"type": "response.created", "response": {"id": "resp_3"}},
+    {"type": "response.output_text.delta", "response_id": "resp_3", "delta": ANSWER["content"]},
+)
+SOCKETS = (
+    "/v1/realtime?model=gpt-realtime",
+    "/openai/v1/realtime?deployment=x",
+    "/v1/responses?x=1",
+    "/v1/x?x=1",
+)
+ENDS = (
+    "goodbye",
+    "error",
+    "broken",
+    "garbage from the client",
+    "garbage from the upstream",
+    "no text",
+    "deflate",
+)
+
+
+def frames(*messages: object, mask: bool) -> bytes:
+    """Return the frames of messages."""
+    return b"".join(Frame(Opcode.TEXT, json.dumps(each).encode()).serialize(mask=mask) for each in messages)
+
+
+def wound_up(line: Line, kind: str) -> None:
+    """End what two sides have to say to each other."""
+    failed = {"type": "error", "error": {"code": ANSWER["error"], "message": f"{ERROR!r}", "event_id": None}}
+    garbage = f"{KEYS['authorization']} {PROMPT['prompt']}".encode() * 20
+    match kind:
+        case "goodbye":
+            line.upstream.sendall(
+                Frame(Opcode.CLOSE, b"\x03\xe8" + ANSWER["error"].encode()).serialize(mask=False)
+            )
+        case "error":
+            line.upstream.sendall(frames(failed, "text", mask=False))
+        case "broken":
+            line.upstream.sendall(frames(failed, mask=False)[:-20])
+        case "garbage from the client":
+            line.client.sendall(garbage)
+        case "garbage from the upstream":
+            line.upstream.sendall(garbage)
+        case "no text":
+            for side, mask in ((line.client, True), (line.upstream, False)):
+                side.sendall(Frame(Opcode.TEXT, b"{" + garbage).serialize(mask=mask))
+                side.sendall(Frame(Opcode.BINARY, garbage).serialize(mask=mask))
+        case "deflate":  # promised, and not kept
+            line.upstream.sendall(b"\xc1\x7e" + len(garbage).to_bytes(2) + garbage)
+
+
+@pytest.mark.parametrize("kind", ENDS)
+@pytest.mark.parametrize("path", SOCKETS)
+def test_sockets(path: str, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of what a WebSocket carries, of its query and of its sub-protocols nothing is told."""
+    agreed = b"Sec-WebSocket-Extensions: permessage-deflate\r\n" if kind == "deflate" else b""
+    switch = SWITCH[:-2] + agreed + b"X-Internal: " + ANSWER["header"].encode() + b"\r\n\r\n"
+    target = f"{path}&key={KEYS['key']}&api-key={KEYS['query api-key']}&cursor={QUERY}"
+    with exchanging() as exchange:
+        line = exchange.joined(target, *FIELDS, switch=switch)
+        line.client.sendall(frames(*SPOKEN, mask=True))
+        line.upstream.sendall(frames(*HEARD, mask=False))
+        wound_up(line, kind)
+        line.upstream.shutdown(socket.SHUT_WR)
+        taken(line.client)
+        line.client.close()
+
+        assert 101 == last(exchange, line.answer)["status"]
+        check_house(exchange.house, capfd)
+
+
+@pytest.mark.parametrize("place", ["sub-protocol", "query"])
+def test_keys_of_sockets(place: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A WebSocket's credential shows as its fingerprint, wherever it stands."""
+    secret = KEYS["subprotocol" if place == "sub-protocol" else "query api-key"]
+    path = "/v1/realtime?model=gpt-realtime" + (f"&api-key={secret}" if place == "query" else "")
+    with exchanging() as exchange:
+        line = exchange.joined(path, *([FIELDS[4]] if place == "sub-protocol" else []))
+        line.client.close()
+        line.upstream.close()
+
+        assert Credential(secret.encode()).fingerprint(None) == last(exchange, line.answer)["key"]
+        check_house(exchange.house, capfd)
+
+
+REFUSALS = {
+    "client error": ANSWERS["client error"],
+    "server error": ANSWERS["server error"],
+    "no http": ANSWERS["no http"],
+    "other protocol": SWITCH.replace(b": websocket", b": " + ANSWER["error"].encode()),
+    "ok": ANSWERS["ok"],
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_refused_sockets(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A WebSocket that is not to be had is told of without what was said."""
+    with exchanging() as exchange:
+        target = f"{SOCKETS[0]}&key={KEYS['key']}&cursor={QUERY}"
+        client, upstream, _ = exchange.asked(upgrade(target, *FIELDS))
+        upstream.sendall(REFUSALS[kind])
+        upstream.close()
+        head, _, came = taken(client).partition(b"\r\n\r\n")
+
+        check_house(exchange.house, capfd, own((head, came)))
 
 
 @pytest.mark.parametrize(
@@ -431,8 +821,8 @@ PARTS = {
     "sink prometheus": "meter.sinks.prometheus.PrometheusSink.__call__",
     "sink log": "meter.sinks.log.LogSink.__call__",
     "book": "meter.price.Book.price",
-    "tap": "meter.tap.Tap.watch",
-    "tap edit": "meter.tap.Tap.edit",
+    "tap": "meter.tap.Tap.watching",
+    "tap edit": "meter.tap.Tap.editing",
     "reader of requests": "meter.dialects.chat.ChatCompletions.read_request",
     "reader of answers": "meter.dialects.chat.ChatCompletions.read_answer",
     "reader of events": "meter.dialects.chat.ChatCompletions.read_event",
@@ -466,6 +856,104 @@ def test_our_own_mistakes(
         log = house.log
     printed = capfd.readouterr()
     check(out + log.getvalue() + (printed.out + printed.err).encode() + own(came))
+
+
+READERS = {
+    "settling the answer": "meter.tap.Tap.answer",
+    "ending": "meter.tap.Tap.end",
+    "counting": "meter.tap.Tap.counted",
+    "how it ended": "meter.tap.Tap.outcome",
+    "error bodies": "meter.tap.read_error",
+    "abridging": "meter.abridge.Abridger.feed",
+    "lines": "meter.jsonstream.Lines.feed",
+    "arrays": "meter.jsonstream.Elements.feed",
+    "events": "meter.sse.Splitter.feed",
+    "decoding": "meter.tap.decoder",
+    "intake": "meter.intake.Intake.body",
+    "pump": "meter.pump.Pump.run",
+    "rate limits": "meter.proxy.read_rate_limits",
+    "backgrounds": "meter.backgrounds.Backgrounds.add",
+    "dialects": "meter.dialects.find",
+    "the record": "meter.passage.Passage.record",
+    "messages": "meter.dialects.messages.Messages.read_event",
+    "messages asked": "meter.dialects.messages.Messages.read_request",
+    "responses": "meter.dialects.responses.Responses.read_answer",
+    "gemini": "meter.dialects.gemini.GenerateContent.read_event",
+    "ollama": "meter.dialects.ollama.Chat.read_event",
+}
+FORMATS = (
+    *("chat", "completions", "responses", "messages", "embeddings", "images", "transcriptions", "speech"),
+    *("moderations", "gemini", "ollama", "cohere", "rerank"),
+)
+
+
+@pytest.mark.parametrize("part", READERS)
+@pytest.mark.filterwarnings("default")
+def test_mistakes_in_reading(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, part: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever reads a format may fail at it, and nothing of what it read gets out."""
+    monkeypatch.setattr(READERS[part], _raise)
+    out = b""
+    with running_house(scripted.url) as house:
+        cases = (recorded(name) for folder in FORMATS for name in play.names(folder)[:2])
+        long = json.dumps({"input": PROMPT["prompt"] * 5000}).encode()
+        more = (
+            recorded("gemini/array"),
+            recorded("responses/background_queued"),
+            Planted("/v1/embeddings", long, 200, b"application/json", WHOLE + long),
+        )
+        for case in chain(cases, more):
+            for way in ("whole", "gzip"):
+                scripted.script = says(sent(case, way))
+                with suppress(ConnectionResetError):
+                    out += own(ask(house.url, post(with_query(case.path), case.request, *FIELDS)))
+        out += told(house.admin_url)
+        log = house.log
+    printed = capfd.readouterr()
+    check(out + log.getvalue() + (printed.out + printed.err).encode())
+
+
+OVERHEARING = {
+    "client": "meter.session.Session.client",
+    "upstream": "meter.session.Session.upstream",
+    "end": "meter.session.Session.end",
+    "frames": "meter.websocket.Frames.feed",
+    "messages": "meter.tap.Tap.message",
+    "what is asked": "meter.dialects.responses.Responses.read_request",
+    "what is said": "meter.dialects.realtime.Realtime.read_event",
+    "turns": "meter.passage.Passage.inner",
+    "opening": "meter.switching.End.open",
+    "sending": "meter.switching.End.send",
+    "book": "meter.price.Book.price",
+}
+
+
+@pytest.mark.parametrize("part", OVERHEARING)
+@pytest.mark.filterwarnings("default")
+def test_mistakes_in_overhearing(
+    monkeypatch: pytest.MonkeyPatch, part: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever reads or moves a WebSocket's messages may fail at it, and nothing of them gets out."""
+    monkeypatch.setattr(OVERHEARING[part], _raise)
+    with exchanging() as exchange:
+        path = SOCKETS[2 if part == "what is asked" else 0]
+        target = f"{path}&api-key={KEYS['query api-key']}&cursor={QUERY}"
+        client, upstream, _ = exchange.asked(upgrade(target, *FIELDS))
+        client.settimeout(0.3)
+        upstream.settimeout(0.3)
+        with suppress(OSError):
+            upstream.sendall(SWITCH)
+            client.sendall(frames(*SPOKEN, mask=True))
+            upstream.recv(65536)  # what the client said has been read
+            upstream.sendall(frames(*HEARD, mask=False))
+            upstream.close()
+            taken(client)
+        client.close()
+        out = told(exchange.house.admin_url)
+        log = exchange.house.log
+    printed = capfd.readouterr()
+    check(out + log.getvalue() + (printed.out + printed.err).encode())
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -581,6 +1069,119 @@ def test_wrong_files(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str
     assert (2, "") == (code, printed.out)
     assert str(file) in printed.err
     check(printed.err.encode(), PASSWORD)
+
+
+PRICES = {
+    "unknown member": f"prices: [{{model: m, api_key: {PASSWORD}, per_request: 1}}]",
+    "unknown member of the file": f"admin_token: {PASSWORD}",
+    "not yaml": f"prices: [{{model: {PASSWORD}: x",
+    "reserved": f"prices: [{{model: @{PASSWORD}}}]",
+    "tag": f"prices: [{{model: m, source: !{PASSWORD} x}}]",
+    "unended": f'prices: [{{model: "{PASSWORD}}}]',
+    "address with a password": f"prices: [{{model: m, per_request: 1, valid_from: 'https://u:{PASSWORD}@h'}}]",
+    "address for prices": f"prices: 'https://u:{PASSWORD}@h/prices.yaml'",
+    "address with a key": f"prices: ['https://h/prices.yaml?key={PASSWORD}']",
+    "alias": f"prices: [{{model: m, per_request: 1, source: *{PASSWORD}}}]",
+}
+LEAKS = {"address with a password", "address for prices", "address with a key", "alias"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.xfail(kind in LEAKS, reason="is repeated", strict=True))
+        for kind in PRICES
+    ],
+)
+def test_wrong_prices(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a wrong price file says is never repeated where it may be a secret."""
+    from meter import cli  # noqa: PLC0415 - aiohttp is not wanted here
+
+    file, prices = tmp_path / "meter.yaml", tmp_path / "prices.yaml"
+    file.write_text("upstreams: [{name: a, base_url: 'http://h'}]\nprices: {files: [prices.yaml]}\n")
+    prices.write_text(PRICES[kind])
+
+    cli.main(["config", "check", str(file)])
+
+    printed = capfd.readouterr()
+    check((printed.out + printed.err).encode(), PASSWORD)
+
+
+def test_reloads(tmp_path: Path, scripted: Scripted) -> None:
+    """A file that is wrong when it is read again is reported without what may be a secret in it."""
+    file, prices = tmp_path / "meter.yaml", tmp_path / "prices.yaml"
+    upstream = {"name": "a", "base_url": f"{scripted.url}/v1", "proxy": f"http://u:{PASSWORD}@127.0.0.1:1"}
+    right = {"upstreams": [upstream], "admin": {"token": ADMIN_TOKEN, "public": ["healthz"]}}
+    write(file, **right, ledger={"url": f"postgresql://u:{PASSWORD}@h/db"})
+    out = b""
+    with meter(file) as (running, proxy, admin):
+        for text in WRONG.values():
+            file.write_text(text)
+            assert str(file) in reload(running, "reload_failed")["reason"]
+        for kind in PRICES.keys() - LEAKS - {"tag"}:
+            prices.write_text(PRICES[kind])
+            write(file, **right, prices={"files": [str(prices)]})
+            assert str(prices) in reload(running, "reload_failed")["reason"]
+        write(file, **right, ledger={"url": f"postgresql://u:{PASSWORD}2@h/db"}, tls={"cert": str(file)})
+        assert ["ledger", "tls"] == reload(running)["ignored"]
+        for path in ADMIN_PATHS:
+            out += repr(get(admin, path, f"Authorization: Bearer {ADMIN_TOKEN}")).encode()
+        out += own(ask(proxy, post(TARGET, body(stream=True), *FIELDS)))  # its proxy cannot be reached
+        until(running.lines)
+        check(running.stdout + running.stderr + out, ADMIN_TOKEN, PASSWORD)
+
+
+def test_keys_of_certificates(tmp_path: Path, scripted: Scripted) -> None:
+    """Neither a certificate's key nor what comes over TLS, or in its place, is told."""
+    file, cert, key = tmp_path / "meter.yaml", tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(str(cert))
+    issued.private_key_pem.write_to_path(str(key))
+    lines = key.read_text().splitlines()[1:-1]
+    upstreams = [{"name": "a", "base_url": f"{scripted.url}/v1"}]
+    write(file, upstreams=upstreams, tls={"cert": str(cert), "key": str(key)})
+    scripted.script = says(ANSWERS["client error"])
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with meter(file) as (running, proxy, admin):
+        plain = socket.create_connection(address(proxy), timeout=20)
+        with context.wrap_socket(plain, server_hostname="localhost") as client:
+            client.sendall(post(TARGET, body(stream=True), *FIELDS))
+            until(running.lines)
+        with suppress(ConnectionResetError):
+            ask(proxy.replace("https", "http"), post(TARGET, body(stream=True), *FIELDS))
+        write(file, upstreams=upstreams, tls={"cert": str(cert), "key": str(cert)})
+        reload(running)
+        until(running.lines)
+        check(running.stdout + running.stderr + told(admin), *lines)
+    for wrong in (key.read_text()[:-50], "\n".join(lines), trustme.CA().private_key_pem.bytes().decode()):
+        key.write_text(wrong)
+        write(file, upstreams=upstreams, tls={"cert": str(cert), "key": str(key)})
+        with process("serve", "--config", str(file), "--port", "0", "--admin-port", "0") as refused:
+            assert 2 == refused.ended()
+            check(refused.stdout + refused.stderr, *lines, *wrong.splitlines()[1:-1])
+
+
+@pytest.mark.xfail(reason="is repeated", strict=True)
+@pytest.mark.parametrize("form", ["as PEM", "its lines alone"])
+def test_key_in_place_of_its_file(tmp_path: Path, form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A certificate's key that stands where its file's name belongs is not repeated."""
+    from meter import cli  # noqa: PLC0415 - aiohttp is not wanted here
+
+    pem = trustme.CA().private_key_pem.bytes().decode()
+    lines = pem.splitlines()[1:-1]
+    file = tmp_path / "meter.yaml"
+    write(
+        file,
+        upstreams=[{"name": "a", "base_url": "http://h"}],
+        tls={"key": pem if form == "as PEM" else lines[0]},
+    )
+
+    cli.main(["config", "check", str(file)])
+
+    check(capfd.readouterr().err.encode(), *lines)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.exchange import INPUT_KINDS, OUTPUT_KINDS
-from meter.usage import audio_seconds, count, from_openai, of_prompt, seconds
+from meter.usage import audio_seconds, cost_usd, count, from_openai, of_prompt, partition, seconds
 
 
 @pytest.mark.parametrize("value", [0, 1, 12.0, 10**12, 1e12, -0.0])
@@ -400,3 +401,39 @@ def test_partitions_prompts_alone(counts: dict[str, Any], details: Any) -> None:
     expected = count(counts.get("prompt_tokens")) or count(counts.get("total_tokens")) or 0
     assert expected == sum(usage.get(kind, 0) for kind in INPUT_KINDS)
     assert all(tokens >= 0 for tokens in usage.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "usd"),
+    [
+        (0.00125, Decimal("0.00125")),
+        (0, Decimal(0)),
+        (3, Decimal(3)),
+        (-1, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (1e30, None),
+        (True, None),
+        ("0.1", Decimal("0.1")),
+        ("much", None),
+        (None, None),
+    ],
+)
+def test_money(value: Any, usd: Decimal | None) -> None:
+    """Money is a finite number that is not negative and not absurd, or the text of one."""
+    assert usd == cost_usd({"cost": value})
+
+
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        ((None, None, None), {}),
+        ((9, None, None), {"input": 9}),
+        ((9, 4, 3), {"input": 5, "input_cached": 4, "output": 3}),
+        ((9, 10, 3), {"input": 0, "input_cached": 9, "output": 3}),
+        ((None, 4, 3), {"output": 3}),
+    ],
+)
+def test_partition(told: tuple[int | None, int | None, int | None], usage: dict[str, int]) -> None:
+    """What was cached is no more than the prompt that it is a part of, and nothing without one."""
+    assert usage == partition(*told)

@@ -12,12 +12,13 @@ from urllib.parse import unquote
 from meter.dialects import cohere, gemini, ollama
 from meter.dialects.audio import Speech, Transcriptions, Translations
 from meter.dialects.chat import ChatCompletions, Completions
+from meter.dialects.counting import CountTokens
 from meter.dialects.embeddings import Embeddings
 from meter.dialects.images import ImageEdits, ImageGenerations
-from meter.dialects.messages import CountTokens, Messages
+from meter.dialects.messages import Messages
 from meter.dialects.moderations import Moderations
 from meter.dialects.realtime import Realtime
-from meter.dialects.responses import Fetched, InputTokens, Responses
+from meter.dialects.responses import Fetched, Responses
 from meter.lenient import name
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ DIALECTS: Mapping[tuple[str, ...], Dialect] = {
     ("moderations",): Moderations(),
     ("responses",): Responses(),
     ("responses", "compact"): Responses(),
-    ("responses", "input_tokens"): InputTokens(),
+    ("responses", "input_tokens"): CountTokens(),
     ("v1", "messages"): Messages(),
     ("messages", "count_tokens"): CountTokens(),
     ("api", "chat"): ollama.Chat(),
@@ -66,7 +67,7 @@ DIALECTS: Mapping[tuple[str, ...], Dialect] = {
 VERBS: Mapping[str, Dialect] = {
     "generateContent": gemini.GenerateContent(),
     "streamGenerateContent": gemini.StreamGenerateContent(),
-    "countTokens": gemini.CountTokens(),
+    "countTokens": CountTokens(),
     "embedContent": gemini.EmbedContent(),
     "batchEmbedContents": gemini.EmbedContent(),
 }

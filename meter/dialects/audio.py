@@ -13,8 +13,9 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, name
+from meter.dialects.reading import told_in
+from meter.errors import error_of
+from meter.lenient import Shape, name
 from meter.usage import audio_seconds, cost_usd, from_openai, seconds
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Speech", "Transcriptions", "Translations"]
 
-_DONE = b"[DONE]"
 _LAST = ".done"
 """How the type of a stream's last event ends; it says once more, and in full, what parts said before it."""
 _SEGMENT = ".segment"
@@ -65,22 +65,16 @@ class _Audio:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole answer; one that is no JSON is a text, subtitles or audio."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         self._read(told, facts)
         facts.final_usage = facts.usage is not None
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data."""
-        if data.lstrip().startswith(_DONE):
-            facts.terminated = True
-            return 0
-        told = _answer(data)
+        told = told_in(_answer, data, facts, name)
         if told is None:
-            facts.fail("" if name == b"error" else None)
-            facts.fail(read_error(data))
             return 0
         had = facts.usage
         self._read(told, facts)
@@ -173,10 +167,10 @@ def _read_content(told: _Answer, facts: Facts) -> int:
 
 def _read_choice(choice: dict[str, Any], facts: Facts) -> int:
     marks = 0
-    reason, delta = choice.get("finish_reason"), choice.get("delta")
-    if isinstance(reason, str) and reason:
+    reason, delta = name(choice.get("finish_reason")), choice.get("delta")
+    if reason is not None:
         marks = Marks.FINISH
-        facts.finish_reasons[0] = reason[:LONGEST_NAME]
+        facts.finish_reasons[0] = reason
     text = delta.get("content") if isinstance(delta, dict) else None
     if isinstance(text, str) and text:
         facts.say(text)

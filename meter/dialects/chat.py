@@ -13,7 +13,8 @@ from msgspec import UNSET
 from meter import inquiry
 from meter.asking import ask
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error, refused
+from meter.dialects.reading import told_in
+from meter.errors import error_of, refused
 from meter.lenient import LONGEST_NAME, Shape, name
 from meter.usage import audio_seconds, cost_usd, from_openai
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
 __all__ = ["ChatCompletions", "Completions"]
-
-_DONE = b"[DONE]"
 
 
 class _Answer(msgspec.Struct):
@@ -86,26 +85,19 @@ class ChatCompletions:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         _read(told, facts)
         facts.final_usage = facts.usage is not None
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data."""
-        if data.lstrip().startswith(_DONE):
-            facts.terminated = True
-            return 0
-        failed = name == b"error"
-        told = _answer(data)
+        told = told_in(_answer, data, facts, name)
         if told is None:
-            facts.fail("" if failed else None)
-            facts.fail(read_error(data))
             return 0
         had = facts.usage
-        marks = _read(told, facts, failed=failed)
+        marks = _read(told, facts, failed=name == b"error")
         if marks & Marks.CONTENT and not marks & Marks.FINISH:
             facts.final_usage = False  # a usage that is followed by content was a running total
         elif facts.usage is not had:

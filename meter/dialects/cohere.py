@@ -12,16 +12,16 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, name
-from meter.usage import cost_usd, count, of_prompt
+from meter.dialects.reading import told_in
+from meter.errors import error_of
+from meter.lenient import Shape, name
+from meter.usage import cost_usd, count, of_prompt, partition
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
 __all__ = ["Chat", "Rerank"]
 
-_DONE = b"[DONE]"
 _END = "message-end"
 _FAILED = "ERROR"
 
@@ -61,26 +61,17 @@ class Chat:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         _read(told, facts)
         _read_end(told.finish_reason, told.usage, facts)
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data."""
-        if data.lstrip().startswith(_DONE):
-            facts.terminated = True
-            return 0
-        failed = name == b"error"
-        told = _answer(data)
+        told = told_in(_answer, data, facts, name)
         if told is None:
-            facts.fail("" if failed else None)
-            facts.fail(read_error(data))
             return 0
-        if failed:
-            facts.fail("")
         marks = _read(told, facts)
         if told.type == _END:
             facts.terminated = True
@@ -121,14 +112,15 @@ def _read_piece(piece: Any, facts: Facts) -> int:
     return Marks.CONTENT | Marks.REASONING if told.get("thinking") else Marks.CONTENT
 
 
-def _read_end(reason: Any, usage: Any, facts: Facts) -> int:
+def _read_end(why: Any, usage: Any, facts: Facts) -> int:
     if isinstance(usage, dict):
         _read_usage(usage, facts)
     facts.final_usage = facts.usage is not None
-    if not isinstance(reason, str) or not reason:
+    reason = name(why)
+    if reason is None:
         return 0
     facts.said = facts.said or 0.0  # an answer was seen, if one without text
-    facts.finish_reasons[0] = reason[:LONGEST_NAME]
+    facts.finish_reasons[0] = reason
     if reason == _FAILED:
         facts.fail("")
     return Marks.FINISH
@@ -140,15 +132,7 @@ def _read_usage(told: Mapping[str, Any], facts: Facts) -> None:
     billed = told.get("billed_units")
     sources = [billed, told.get("tokens")]
     prompt, output = _first(sources, "input_tokens"), _first(sources, "output_tokens")
-    usage: dict[str, int] = {}
-    if prompt is not None:
-        usage["input"] = prompt
-        if (cached := count(told.get("cached_tokens"))) is not None:
-            usage["input_cached"] = min(cached, prompt)
-            usage["input"] -= usage["input_cached"]
-    if output is not None:
-        usage["output"] = output
-    facts.usage = usage or facts.usage
+    facts.usage = partition(prompt, count(told.get("cached_tokens")), output) or facts.usage
     if searches := _first([billed], "search_units"):
         facts.units["searches"] = searches
 
@@ -190,10 +174,9 @@ class Rerank:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _ranking(body)
+        told = told_in(_ranking, body, facts)
         if told is None:
-            facts.fail(error := read_error(body))
-            if error is None and body.lstrip().startswith(b"["):  # of text-embeddings-inference
+            if facts.error is None and body.lstrip().startswith(b"["):  # of text-embeddings-inference
                 facts.said = facts.said or 0.0
             return
         facts.response_id = name(told.id) or facts.response_id

@@ -13,7 +13,8 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Request
-from meter.errors import error_of, read_error, refused
+from meter.dialects.reading import told_in
+from meter.errors import error_of
 from meter.lenient import Shape, name
 from meter.usage import cost_usd, of_prompt
 
@@ -53,16 +54,13 @@ class Embeddings:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         facts.response_id = name(told.id) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model
-        failed = error_of(msgspec.structs.asdict(told))
-        if failed is not None or refused(told.base_resp):
-            facts.fail(failed or "")
-        elif told.data:
+        facts.fail(error_of(msgspec.structs.asdict(told)))
+        if told.data and facts.error is None:
             facts.said = facts.said or 0.0
         if isinstance(told.usage, dict):
             facts.usage = of_prompt(told.usage) or facts.usage

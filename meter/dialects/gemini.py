@@ -13,15 +13,16 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
+from meter.dialects.reading import told_in
+from meter.errors import error_of
 from meter.exchange import OUTPUT_KINDS
-from meter.lenient import LONGEST_NAME, Shape, name, written
+from meter.lenient import Shape, name, written
 from meter.usage import count
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["CountTokens", "EmbedContent", "GenerateContent", "StreamGenerateContent"]
+__all__ = ["EmbedContent", "GenerateContent", "StreamGenerateContent"]
 
 
 class _Answer(msgspec.Struct, rename="camel"):
@@ -79,24 +80,19 @@ class GenerateContent:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         _read(told, facts)
         facts.final_usage = facts.usage is not None
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one piece of a stream, an event's data or an element of the array."""
-        told = _answer(data)
+        told = told_in(_answer, data, facts, name)
         if told is None:
-            facts.fail("" if name == b"error" else None)
-            facts.fail(read_error(data))
             return 0
         had = facts.usage
         marks = _read(told, facts)
-        if name == b"error":
-            facts.fail("")
         if marks & Marks.CONTENT and not marks & Marks.FINISH:
             facts.final_usage = False  # another candidate goes on
         elif facts.usage is not had:
@@ -109,21 +105,6 @@ class StreamGenerateContent(GenerateContent):
     """The dialect of streamGenerateContent, which answers with events or with one long array."""
 
     streams_array = True
-
-
-class CountTokens(GenerateContent):
-    """The dialect of countTokens, which uses none."""
-
-    operation = "count_tokens"
-    consumes = False
-
-    def read_answer(self, body: bytes, facts: Facts) -> None:
-        """Read whether it failed: what was counted was not used."""
-        facts.fail(read_error(body))
-
-    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - there are no streams
-        """Read nothing of a stream, which nobody sends."""
-        return 0
 
 
 class EmbedContent(GenerateContent):
@@ -147,8 +128,7 @@ def _read(told: _Answer, facts: Facts) -> int:
         facts.said = facts.said or 0.0
     if isinstance(told.usage_metadata, dict):
         _read_usage(told.usage_metadata, facts)
-    if told.error:
-        facts.fail(error_of({"error": told.error}) or "")
+    facts.fail(error_of({"error": told.error}))
     return marks
 
 
@@ -163,12 +143,13 @@ def _read_candidate(place: int, candidate: dict[str, Any], facts: Facts) -> int:
     return marks
 
 
-def _finish(index: int, reason: Any, facts: Facts) -> int:
-    if not isinstance(reason, str) or reason in ("", _UNFINISHED):
+def _finish(index: int, why: Any, facts: Facts) -> int:
+    reason = name(why)
+    if reason is None or reason == _UNFINISHED:
         return 0
     facts.said = facts.said or 0.0  # an answer was seen, if one without text
     if len(facts.finish_reasons) < _MOST_CANDIDATES:
-        facts.finish_reasons[index] = reason[:LONGEST_NAME]
+        facts.finish_reasons[index] = reason
     return Marks.FINISH
 
 

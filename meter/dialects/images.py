@@ -14,7 +14,8 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
+from meter.dialects.reading import told_in
+from meter.errors import error_of
 from meter.lenient import Shape, name
 from meter.usage import cost_usd, from_openai
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageEdits", "ImageGenerations"]
 
-_DONE = b"[DONE]"
 _LAST = ".completed"
 """How the type of a stream's last event ends: `image_generation.completed`, `image_edit.completed`."""
 
@@ -64,9 +64,8 @@ class ImageGenerations:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         data = told.data if isinstance(told.data, list) else []
         made = sum(1 for image in data if isinstance(image, dict) and not image.get("error"))
@@ -75,13 +74,8 @@ class ImageGenerations:
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data."""
-        if data.lstrip().startswith(_DONE):
-            facts.terminated = True
-            return 0
-        told = _answer(data)
+        told = told_in(_answer, data, facts, name)
         if told is None:
-            facts.fail("" if name == b"error" else None)
-            facts.fail(read_error(data))
             return 0
         last = isinstance(told.type, str) and told.type.endswith(_LAST)
         _read(told, facts, 1 if last and told.image else 0)

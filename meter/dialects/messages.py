@@ -1,4 +1,4 @@
-"""Anthropic's messages: POST .../v1/messages, streamed and not, and counting tokens without using any.
+"""Anthropic's messages: POST .../v1/messages, streamed and not.
 
 A stream tells its usage twice: at its start, as far as it is known then, and at its end as running totals,
 which replace the first ones count by count. The partition itself is what is kept in between: each whole is
@@ -14,7 +14,8 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error, refused
+from meter.dialects.reading import told_in
+from meter.errors import error_of, refused
 from meter.exchange import INPUT_KINDS
 from meter.lenient import UNREADABLE, Shape, name, written
 from meter.usage import cost_usd, count
@@ -22,9 +23,7 @@ from meter.usage import cost_usd, count
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["CountTokens", "Messages"]
-
-_DONE = b"[DONE]"
+__all__ = ["Messages"]
 
 
 class _Told(msgspec.Struct):
@@ -98,7 +97,7 @@ class Messages:
     operation = "messages"
     consumes = True
     streams_array = False
-    returned: tuple[str, ...] = ()
+    returned = ()
 
     def read_request(self, body: bytes) -> Generator[None, None, Request]:
         """Read a request's body; usage is told without asking."""
@@ -120,13 +119,11 @@ class Messages:
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data."""
-        told = _read(data, facts, failed=name == b"error")
-        if name == b"message_stop" or data.lstrip().startswith(_DONE):  # some vendors end as OpenAI does
+        told = _read(data, facts, name)
+        if name == b"message_stop" or (told is not None and told.type == "message_stop"):
             facts.terminated = True
         if told is None:
             return 0
-        if told.type == "message_stop":
-            facts.terminated = True
         marks = _read_piece(told.content_block, facts) | _read_piece(told.delta, facts)
         if isinstance(told.delta, dict):
             marks |= _read_reason(told.delta.get("stop_reason"), facts)
@@ -138,37 +135,14 @@ class Messages:
         return marks
 
 
-class CountTokens:
-    """The dialect of counting a prompt's tokens, which are not used by being counted."""
-
-    operation = "count_tokens"
-    consumes = False
-    streams_array = False
-    returned: tuple[str, ...] = ()
-
-    def read_request(self, body: bytes) -> Generator[None, None, Request]:
-        """Read a request's body."""
-        told = yield from inquiry.read(body)
-        return Request(model=told.model)
-
-    def read_answer(self, body: bytes, facts: Facts) -> None:
-        """Read an answer for the error in it."""
-        _read(body, facts)
-
-    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
-        """Read an event for the error in it; counts do not come in streams."""
-        _read(data, facts, failed=name == b"error")
-        return 0
-
-
 # Errors.
 
 
-def _read(data: bytes, facts: Facts, *, failed: bool = False) -> _Told | None:
+def _read(data: bytes, facts: Facts, event: bytes = b"") -> _Told | None:
     """Return what an object says, once the error that it may tell is taken; None where `data` is none."""
-    told = _told(data)
-    facts.fail("" if failed else None)
-    facts.fail(read_error(data) if told is None else _error_in(told, failed=failed))
+    told = told_in(_told, data, facts, event)
+    if told is not None:
+        facts.fail(_error_in(told, failed=event == b"error"))
     return told
 
 

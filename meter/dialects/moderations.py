@@ -12,7 +12,8 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Request
-from meter.errors import error_of, read_error
+from meter.dialects.reading import told_in
+from meter.errors import error_of
 from meter.lenient import Shape, name
 from meter.usage import cost_usd, of_prompt
 
@@ -50,9 +51,8 @@ class Moderations:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _answer(body)
+        told = told_in(_answer, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         facts.response_id = name(told.id) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model

@@ -12,9 +12,10 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
-from meter.lenient import LONGEST_NAME, Shape, name, written
-from meter.usage import count, of_prompt
+from meter.dialects.reading import told_in
+from meter.errors import error_of
+from meter.lenient import Shape, name, written
+from meter.usage import count, of_prompt, partition
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -78,10 +79,8 @@ class Chat:
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one line."""
-        told = _line(data)
+        told = told_in(_line, data, facts, name)
         if told is None:
-            facts.fail("" if name == b"error" else None)
-            facts.fail(read_error(data))
             return 0
         return _read(told, facts)
 
@@ -111,14 +110,12 @@ class Embed:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
-        told = _line(body)
+        told = told_in(_line, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         facts.response_model = name(told.model) or facts.response_model
-        if told.error:
-            facts.fail(error_of({"error": told.error}) or "")
-        elif told.embedding or told.embeddings or told.data:
+        facts.fail(error_of({"error": told.error}))
+        if facts.error is None and (told.embedding or told.embeddings or told.data):
             facts.said = facts.said or 0.0
         if (prompt := count(told.prompt_eval_count)) is not None:
             facts.usage = {"input": prompt}
@@ -143,8 +140,7 @@ def _read(told: _Line, facts: Facts) -> int:
         if value := said.get(member):
             marks |= mark
             facts.say(value if isinstance(value, str) else written(value))
-    if told.error:
-        facts.fail(error_of({"error": told.error}) or "")
+    facts.fail(error_of({"error": told.error}))
     if told.done is True:
         marks |= _read_end(told, facts)
     return marks
@@ -155,9 +151,10 @@ def _read_end(told: _Line, facts: Facts) -> int:
     facts.said = facts.said or 0.0
     facts.usage = _usage(told) or facts.usage
     facts.final_usage = facts.usage is not None
-    if not isinstance(told.done_reason, str) or not told.done_reason:
+    reason = name(told.done_reason)
+    if reason is None:
         return 0
-    facts.finish_reasons[0] = told.done_reason[:LONGEST_NAME]
+    facts.finish_reasons[0] = reason
     return Marks.FINISH
 
 
@@ -167,10 +164,4 @@ def _usage(told: _Line) -> dict[str, int]:
     output = count(told.eval_count)
     if prompt is None and output is None and told.done_reason in _LOADING:
         return {"input": 0, "output": 0}
-    usage: dict[str, int] = {}
-    if prompt is not None:
-        usage["input"] = prompt
-        if cached is not None:
-            usage["input_cached"] = min(cached, prompt)
-            usage["input"] -= usage["input_cached"]
-    return usage if output is None else usage | {"output": output}
+    return partition(prompt, cached, output)

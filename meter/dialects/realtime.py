@@ -87,7 +87,7 @@ def _read_response(response: Mapping[str, Any], facts: Facts, *, done: bool) -> 
     details = details if isinstance(details, dict) else {}
     status = name(response.get("status"))
     if status == "failed":
-        facts.error = error_of({"error": details.get("error")}) or ""
+        facts.fail(error_of({"error": details.get("error")}) or "")
     if status is None:
         return 0
     # Why one was cancelled (somebody spoke, somebody said so) is no reason that a model had.
@@ -107,7 +107,7 @@ class InputTranscriptions(_Messages):
             return 0
         if told.type.endswith(_FAILED):
             facts.terminated = True
-            facts.error = error_of({"error": told.error}) or ""
+            facts.fail(error_of({"error": told.error}) or "")
             return 0
         if told.type.endswith(_SEGMENT):
             return Marks.CONTENT  # says once more what deltas say

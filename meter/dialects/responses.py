@@ -13,16 +13,16 @@ import msgspec
 
 from meter import inquiry
 from meter.dialect import Facts, Marks, Request
-from meter.errors import error_of, read_error
+from meter.dialects.reading import told_in
+from meter.errors import error_of
 from meter.lenient import Shape, name
 from meter.usage import cost_usd, from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-__all__ = ["Fetched", "InputTokens", "Responses"]
+__all__ = ["Fetched", "Responses"]
 
-_DONE = b"[DONE]"
 _ERRORS = frozenset(("error", "response.error"))
 _REASONING = Marks.CONTENT | Marks.REASONING
 
@@ -105,9 +105,8 @@ class Responses:
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole response, just made or fetched."""
-        told = _response(body)
+        told = told_in(_response, body, facts)
         if told is None:
-            facts.fail(read_error(body))
             return
         response = msgspec.structs.asdict(told)
         _identify(response, facts)
@@ -116,13 +115,8 @@ class Responses:
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:
         """Read one event's data, or a message of a WebSocket."""
-        if data.lstrip().startswith(_DONE):
-            facts.terminated = True
-            return 0
-        told = _event(data)
+        told = told_in(_event, data, facts, name)
         if told is None:
-            facts.fail("" if name == b"error" else None)
-            facts.fail(read_error(data))
             return 0
         kind = told.type if isinstance(told.type, str) else name.decode("utf-8", "replace")
         # A tool of the server's may fail without the response failing: its events have longer names.
@@ -255,28 +249,6 @@ def _read_usage(usage: Any, facts: Facts) -> None:
         facts.usage = counted
         facts.provider_cost_usd = cost_usd(usage)
     facts.final_usage = facts.usage is not None
-
-
-class InputTokens:
-    """The dialect of counting a request's tokens, which uses none."""
-
-    operation = "count_tokens"
-    consumes = False
-    streams_array = False
-    returned = ()
-
-    def read_request(self, body: bytes) -> Generator[None, None, Request]:
-        """Read a request's body."""
-        told = yield from inquiry.read(body)
-        return Request(model=told.model)
-
-    def read_answer(self, body: bytes, facts: Facts) -> None:
-        """Read an answer, of which only an error is of interest: the count in it is not of what was used."""
-        facts.fail(read_error(body))
-
-    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - as every dialect's
-        """Read nothing: no such answer is streamed."""
-        return 0
 
 
 class Fetched(Responses):

@@ -1,8 +1,9 @@
 """Tells the log: one JSON object a line, or one line for people.
 
-`configure` makes the logger that the whole program writes with: `timestamp`, `level`, `event`, then whatever
-the event has to say. The event `exchange` says all that is known of one. Nothing here knows a prompt, an
-answer, a query or a credential, and messages of libraries, which may, are replaced by who spoke and how loud.
+`Journal` is what the whole program writes with, by a logger that `configure` makes: `timestamp`, `level`,
+`event`, then whatever the event has to say. The event `exchange` says all that is known of one. Nothing here
+knows a prompt, an answer, a query or a credential, and messages of libraries, which may, are replaced by who
+spoke and how loud.
 """
 
 from __future__ import annotations
@@ -61,12 +62,17 @@ class Journal:
         """Write this way from now on."""
         self._log = configure(level, format, self._stream)
 
+    def note(self, level: str, event: str, **told: Any) -> None:
+        """Write a line on which nothing depends: standard output may be gone."""
+        with suppress(OSError, ValueError):
+            getattr(self._log, level)(event, **told)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
 
 class LogSink:
-    """Writes an event `exchange` for each exchange, through a logger that `configure` made."""
+    """Writes an event `exchange` for each exchange."""
 
     name = "log"
 

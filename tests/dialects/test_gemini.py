@@ -12,7 +12,6 @@ from play import play, read_request
 
 from meter.dialect import Dialect, Facts, Marks, Request
 from meter.dialects.gemini import (
-    CountTokens,
     EmbedContent,
     GenerateContent,
     StreamGenerateContent,
@@ -23,7 +22,7 @@ from meter.lenient import written
 from meter.tap import Tap
 
 WHOLE, STREAM = GenerateContent(), StreamGenerateContent()
-ALL: list[Dialect] = [WHOLE, STREAM, CountTokens(), EmbedContent()]
+ALL: list[Dialect] = [WHOLE, STREAM, EmbedContent()]
 
 TEXT = "river " * 70
 THOUGHT = Marks.CONTENT | Marks.REASONING

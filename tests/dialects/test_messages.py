@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from play import read_request
 
 from meter.dialect import Facts, Marks
-from meter.dialects.messages import CountTokens, Messages
+from meter.dialects.messages import Messages
 from meter.exchange import INPUT_KINDS, OUTPUT_KINDS
 from meter.sinks.prometheus import REASONS
 
 MESSAGES = Messages()
-COUNT_TOKENS = CountTokens()
 REASONING = Marks.CONTENT | Marks.REASONING
 
 
@@ -76,13 +75,6 @@ def test_estimates_prompts(member: str) -> None:
     assert short is not None
     assert long is not None
     assert 300 < long - short < 1500
-
-
-def test_reads_what_is_to_be_counted() -> None:
-    """A request to count tokens names a model, and has no prompt that is used."""
-    request = read_request(COUNT_TOKENS, b'{"model":"claude-sonnet-4-5","messages":[{"content":"a"}]}')
-
-    assert ("claude-sonnet-4-5", False, None) == (request.model, request.stream, request.prompt_tokens)
 
 
 # Events.
@@ -373,11 +365,10 @@ SHARDS = [b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b'"usage"', b'"delta"
 @given(data=st.binary(max_size=60) | st.lists(st.sampled_from(SHARDS), max_size=16).map(b"".join))
 def test_reads_anything(data: bytes) -> None:
     """Whatever a request, an event or an answer is, reading it raises nothing."""
-    for dialect in (MESSAGES, COUNT_TOKENS):
-        read_request(dialect, data)
-        dialect.read_event(b"error", data, Facts())
-        dialect.read_event(b"", data, Facts())
-        dialect.read_answer(data, Facts())
+    read_request(MESSAGES, data)
+    MESSAGES.read_event(b"error", data, Facts())
+    MESSAGES.read_event(b"", data, Facts())
+    MESSAGES.read_answer(data, Facts())
 
 
 WORDS = (
@@ -417,7 +408,5 @@ def test_reads_any_types(told: dict[str, Any]) -> None:
     streamed, whole = Facts(), Facts()
     MESSAGES.read_event(b"", data, streamed)
     MESSAGES.read_answer(data, whole)
-    COUNT_TOKENS.read_answer(data, counted := Facts())
 
     assert all(number >= 0 for facts in (streamed, whole) for number in (facts.usage or {}).values())
-    assert counted.usage is None

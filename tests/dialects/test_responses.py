@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from play import CASES, learned, load, names, play, read_request
 
 from meter.dialect import Facts, Marks
-from meter.dialects.responses import InputTokens, Responses
+from meter.dialects.responses import Responses
 from meter.estimate import text_tokens
 
 RESPONSES = Responses()
@@ -370,16 +370,6 @@ def test_estimates_no_part_of_a_prompt(more: str, estimated: bool) -> None:
     assert estimated == (read_request(RESPONSES, body).prompt_tokens is not None)
 
 
-def test_counting_uses_nothing() -> None:
-    """The answer to how many tokens a request has is no usage."""
-    counting, facts = InputTokens(), Facts()
-    counting.read_answer(b'{"object":"response.input_tokens","input_tokens":11}', facts)
-
-    assert "gpt-4o" == read_request(counting, b'{"model":"gpt-4o","input":"Hello"}').model
-    assert 0 == counting.read_event(b"", b'{"input_tokens":11}', facts)
-    assert Facts() == facts
-
-
 # Anything at all.
 
 WORDS = (
@@ -445,11 +435,10 @@ MEMBERS = st.recursive(
 def test_reads_any_types(told: dict[str, Any]) -> None:
     """Whatever types an answer's members have, reading it raises nothing."""
     data = json.dumps(told).encode()
-    for dialect in (RESPONSES, InputTokens()):
-        facts = Facts()
-        dialect.read_event(b"", data, facts)
-        dialect.read_event(b"error", data, facts)
-        dialect.read_answer(data, facts)
+    facts = Facts()
+    RESPONSES.read_event(b"", data, facts)
+    RESPONSES.read_event(b"error", data, facts)
+    RESPONSES.read_answer(data, facts)
 
 
 @settings(max_examples=200)
@@ -459,4 +448,3 @@ def test_reads_anything(data: bytes) -> None:
     RESPONSES.read_event(b"error", data, Facts())
     RESPONSES.read_event(b"", data, Facts())
     RESPONSES.read_answer(data, Facts())
-    InputTokens().read_answer(data, Facts())

@@ -1,0 +1,200 @@
+"""Tells Prometheus: one table of metrics, and what is true at the moment of a scrape.
+
+The labels of an exchange come from `Admission`. Series are kept once made: a repeated exchange finds each of
+its own by one look-up.
+
+    rows        the table: what each metric is called, and what one exchange adds to it
+    moment      what is read when someone scrapes
+    exposition  in which format
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from meter.labels import ID_LABELS
+from meter.sinks.prometheus.exposition import Timeless, preferred
+from meter.sinks.prometheus.moment import Catalogue, Now, Program, State
+from meter.sinks.prometheus.rows import REASONS, ROWS, Row, fine_histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from meter.exchange import Exchange
+    from meter.labels import Admission
+    from meter.sinks.prometheus.rows import Series
+
+    Write: TypeAlias = Callable[[float, dict[str, str] | None], None]
+
+__all__ = ["REASONS", "Catalogue", "PrometheusSink", "State"]
+
+_TRACE_ID_DIGITS = 32
+
+
+class PrometheusSink:
+    """Counts exchanges into a registry of its own.
+
+    `upstreams` and `sinks` are names whose counters start at 0. `catalogue` is `None` where no price
+    catalogue is used. Exchanges come from one thread, scrapes from any. Raises `ValueError` for a tag that is
+    named like a label.
+    """
+
+    name = "prometheus"
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        state: State,
+        version: str,
+        upstreams: Iterable[str] = (),
+        sinks: Iterable[str] = (),
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        self._state = state
+        self._version = version
+        self._sinks = tuple(sinks)
+        self._admission = admission
+        self._lay_out(tuple(upstreams), catalogue)
+
+    def _lay_out(self, upstreams: tuple[str, ...], catalogue: Catalogue | None) -> None:
+        admission = self._admission
+        _check_tags(admission)
+        registry = CollectorRegistry()
+        self._instruments = [_Instrument(row, admission.names, registry) for row in ROWS]
+        self._series: dict[tuple[str, ...], list[tuple[_Instrument, _Writes]]] = {}
+        self._lag = fine_histogram("meter_event_loop_lag_seconds", _LAG, registry=registry)
+        self._sink_errors = _by_sink("meter_sink_errors_total", _SINK_ERRORS, self._sinks, registry)
+        self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, self._sinks, registry)
+        self._now = Now(self._state, registry)
+        self._program = Program(self._version, registry)
+        ProcessCollector(registry=registry)
+        self._registry = registry
+        self._settle(upstreams, catalogue)
+
+    def _settle(self, upstreams: tuple[str, ...], catalogue: Catalogue | None) -> None:
+        for instrument in self._instruments:
+            instrument.start(upstreams)
+        self._now.know(upstreams, self._admission)
+        self._program.tell(catalogue)
+
+    def reconfigure(
+        self, *, admission: Admission, upstreams: Iterable[str], catalogue: Catalogue | None = None
+    ) -> None:
+        """Go on with other settings; counters begin anew only where other tags become labels.
+
+        Raises `ValueError` for a tag that is named like a label; then nothing has changed.
+        """
+        _check_tags(admission)
+        same = admission.label_names == self._admission.label_names
+        if same:
+            admission.succeed(self._admission)
+        self._admission = admission
+        (self._settle if same else self._lay_out)(tuple(upstreams), catalogue)
+
+    def reloaded(self, success: bool) -> None:
+        """Tell whether the settings last read are in use."""
+        self._program.reloaded(success)
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Count one exchange."""
+        ids = self._admission.id_labels(exchange)
+        trace_id = exchange.trace_id
+        exemplar = {"trace_id": trace_id} if trace_id and len(trace_id) == _TRACE_ID_DIGITS else None
+        for instrument, writes in self._series.get(ids) or self._open(ids):
+            for own, amount in instrument.read(exchange):
+                writes[own](amount, exemplar if instrument.exemplar else None)
+
+    def close(self) -> None:
+        """Do nothing: a scrape finds all that was counted."""
+
+    def sink_failed(self, name: str) -> None:
+        """Count an exchange that a sink failed to tell."""
+        self._sink_errors.labels(name).inc()
+
+    def sink_dropped(self, name: str) -> None:
+        """Count an exchange that a sink had no room for."""
+        self._sink_dropped.labels(name).inc()
+
+    def observe_lag(self, seconds: float) -> None:
+        """Count one measurement of how late the event loop was."""
+        self._lag.observe(seconds)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Give a scrape's body and its whole `Content-Type`, as an `Accept` header prefers."""
+        encode, content_type = choose_encoder(preferred(accept))
+        return encode(Timeless(self._registry)), content_type
+
+    def _open(self, ids: tuple[str, ...]) -> list[tuple[_Instrument, _Writes]]:
+        self._series[ids] = series = [(each, _Writes(each, ids)) for each in self._instruments]
+        return series
+
+
+class _Instrument:
+    """A row's metric, and what the row makes of an exchange."""
+
+    def __init__(self, row: Row, id_names: tuple[str, ...], registry: CollectorRegistry) -> None:
+        names = tuple(n for label in row.labels for n in (id_names if label == "id" else (label,)))
+        self.read = row.read
+        self.exemplar = row.exemplar
+        self._by_upstream = row.make is Counter and names == ("upstream",)
+        self._metric = row.make(row.name, row.about, names, registry=registry)
+        self._positions = [id_names.index(name) for name in names if name in id_names]
+
+    def start(self, upstreams: Iterable[str]) -> None:
+        """Show at 0 what has no label but the upstream."""
+        if self._by_upstream:
+            for upstream in upstreams:
+                self._metric.labels(upstream)
+
+    def write(self, ids: tuple[str, ...], own: tuple[str, ...]) -> Write:
+        """Give what adds to one series, which is there from now on."""
+        return _writing(self._metric.labels(*[ids[position] for position in self._positions], *own))
+
+
+class _Writes(dict[tuple[str, ...], "Write"]):
+    """The series of one metric and one set of id labels, by the row's own; made when first asked for."""
+
+    __slots__ = ("_ids", "_instrument")
+
+    def __init__(self, instrument: _Instrument, ids: tuple[str, ...]) -> None:
+        super().__init__()
+        self._instrument = instrument
+        self._ids = ids
+
+    def __missing__(self, own: tuple[str, ...]) -> Write:
+        self[own] = write = self._instrument.write(self._ids, own)
+        return write
+
+
+def _writing(series: Series) -> Write:
+    if isinstance(series, Counter):
+        return series.inc
+    if isinstance(series, Histogram):
+        return series.observe
+    return lambda amount, _: series.set(amount)
+
+
+_LAG = "How late the event loop was"
+_SINK_ERRORS = "Exchanges that a sink failed to tell"
+_SINK_DROPPED = "Exchanges that a sink had no room for"
+
+
+def _check_tags(admission: Admission) -> None:
+    taken = {"le", *ID_LABELS, *(label for row in ROWS for label in row.labels if label != "id")}
+    for position, name in enumerate(admission.label_names):
+        if name in taken or name in admission.label_names[:position]:
+            raise ValueError(
+                f"tag {name!r} cannot be a metric label: expected a name that no other label has"
+            )
+
+
+def _by_sink(name: str, about: str, sinks: Iterable[str], registry: CollectorRegistry) -> Counter:
+    counter = Counter(name, about, ("sink",), registry=registry)
+    for sink in sinks:
+        counter.labels(sink)
+    return counter
