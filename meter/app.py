@@ -349,11 +349,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls.cert is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls.cert, settings.tls.key)
-    except ssl.SSLError:
-        wrong = f"tls: {settings.tls.cert}: expected a certificate and the key that belongs to it, as PEM"
-        raise SettingsError([wrong]) from None
+    context.load_cert_chain(settings.tls.cert, settings.tls.key)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["Credential", "Keys", "NamedKey", "find_credential", "salt_from"]
+__all__ = ["Credential", "Keys", "NamedKey", "find_credential", "masked", "salt_from"]
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -156,3 +156,9 @@ class Keys:
 def salt_from(environ: Mapping[str, str]) -> bytes | None:
     """Return the bytes of `METER_KEY_SALT`; `None` where it is unset or empty."""
     return environ.get("METER_KEY_SALT", "").encode("utf-8", "surrogateescape") or None
+
+
+def masked(url: str) -> str:
+    """Return a URL without what may be secret: user, password and query."""
+    nobody = re.sub(r"(?s)^([\w+.-]+://)?.*@", r"\1***@", url)
+    return re.sub(r"(?s)\?.*", "?***", nobody)

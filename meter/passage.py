@@ -102,6 +102,8 @@ class Passage:
     """The upstream refused to be asked for usage; nothing to do with `refusal`."""
     left: bool = False
     """The client has left, and the exchange goes on without it."""
+    unconnected: bool = False
+    """No connection to the upstream came about in time."""
     left_early: bool = False
     """It left before it had all."""
     entered: bool = False
@@ -151,10 +153,10 @@ class Passage:
         tap = self.tap or Tap(self.dialect, request=self.request, estimate=self.estimates)
         facts = tap.facts
         outcome = tap.outcome(self.cause)
-        if self.left_early and outcome is Outcome.OK:  # what came after it left was passed on to nobody
+        if self.left_early:  # what came after it left was passed on to nobody
             outcome = Outcome.CLIENT_CLOSED
         told = self.refusal.code if self.refusal is not None else facts.error
-        counted = tap.counted(outcome, sent=self.attempts > 0)
+        counted = tap.counted(outcome, sent=self.attempts > 0 and not self.unconnected)
         began = self.began
         return Exchange(
             id=self.id,

@@ -348,6 +348,7 @@ class Proxy:
             answer = await self._client.send(passage.upstream, passage.method, url, fields, body)
         except TimedOutError as error:
             if error.connecting:
+                passage.unconnected = True
                 self._state.missed(passage.upstream, "no connection in time")
             raise Refusal(504, "timeout", "the upstream took too long", outcome=Outcome.TIMEOUT) from None
         except UnreachableError as error:

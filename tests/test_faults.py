@@ -430,7 +430,7 @@ class TestLeaving:
         ("asked", "said", "upload"),
         [
             (UPLOAD, b"", b"y" * 10_000),
-            (UPLOAD, None, b"y" * 9_000_000),
+            (UPLOAD, None, b"y" * 500_000),
             (ASK, b"", b""),
             (ASK + ASK * 50, b"", b""),
             (ASK, SSE, b""),
@@ -505,6 +505,17 @@ class TestLeaving:
 
 class TestUpstreams:
     """An upstream that is not there is not waited for."""
+
+    def test_goes_through_a_proxy(self, scripted: Scripted) -> None:
+        """A proxy on the way is told where to, and the password that was set for it, not the client's."""
+        scripted.script = says(HI)
+        proxy = scripted.url.replace("http://", "http://u:p@")
+        up = {"name": "up", "base_url": "http://elsewhere.example:81/v1", "default": True, "proxy": proxy}
+        with running_house(scripted.url, upstreams=[up]) as house:
+            assert b"hi" == ask(house.url, GET + b"Proxy-Authorization: Basic mine\r\nX-A: \xe9\r\n\r\n")[1]
+
+        head = b"GET http://elsewhere.example:81/v1/x HTTP/1.1\r\nHost: elsewhere.example:81\r\nX-A: \xe9\r\n"
+        assert [head + b"Proxy-Authorization: Basic dTpw\r\n\r\n"] == scripted.requests
 
     async def test_looks_a_name_up_for_so_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A name that is not found within `timeouts.connect` is a connection that was not made in time."""

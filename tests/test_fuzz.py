@@ -592,7 +592,7 @@ class Upstream:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, RuntimeError):  # the loop's word for a connection that is closed
             while await self._one(reader):
                 answer = self.answer
                 if self.came[-1].first[0] == b"HEAD":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from hypothesis import given
 from hypothesis import settings as examples
@@ -373,7 +374,7 @@ def test_lone_upstream_is_the_default(tmp_path: Path) -> None:
 
 def test_anchors_and_merges(tmp_path: Path) -> None:
     """YAML's anchors and merge keys work, and paths that they share are resolved once."""
-    (tmp_path / "ca.pem").touch()
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     settings = read(
         tmp_path,
         """upstreams:

@@ -1,8 +1,13 @@
-"""Many exchanges at once, with faults on both sides: all are recorded, once, and nothing is left behind."""
+"""Many exchanges at once, with faults on both sides: all are recorded, once, and nothing is left behind.
+
+The formats are those of the recorded cases. Each request carries a number, by which its record is known.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import gzip
 import os
 import random
 import socket
@@ -10,97 +15,182 @@ import stat
 import struct
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+from play import CASES, MEDIA, PATHS
 from stage import Loop, running_house, until
+from websockets.frames import Frame, Opcode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stage import House
 
-EXCHANGES = 1500
-AT_ONCE = 50
+FORMATS = (
+    *("chat/openai", "chat/crlf", "chat/openai_whole", "chat/groq_three_times", "chat/error_in_the_middle"),
+    *("completions/openai", "completions/whole", "completions/several_choices", "chat/openai_asked_by_the_client"),
+)
+"""Recorded cases that are asked for most; all of the others are too, now and then."""
 
-BODY = b'{"model":"m","stream":true}'
-EVENT = (
-    b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
-)
-END = (
-    b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    b'data: {"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":3}}\n\n'
-    b"data: [DONE]\n\n"
-)
-JSON = (
-    b'{"id":"c","model":"m","choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}],'
-    b'"usage":{"prompt_tokens":1,"completion_tokens":3}}'
-)
-STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+HTML = b"<html><body>down</body></html>"
 REFUSED = b'{"error":{"message":"Unknown parameter: stream_options"}}'
+ERROR = b'{"error":{"message":"no","code":"rate_limit_exceeded"}}'
+HUGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 1_500_000 + b'"}}]}\n\n'
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recorded case, as it is asked and answered over the wire."""
+
+    path: str
+    request: bytes
+    answer: bytes
+    media: bytes
+
+
+def spoken() -> dict[str, Spoken]:
+    """Return the recorded cases, by name."""
+    out = {}
+    for folder in sorted(CASES.glob("*/*")):
+        answer = next(folder.glob("answer.*"))
+        body = folder / "request.json"
+        if not body.exists():
+            continue
+        request = body.read_bytes()
+        path = PATHS[folder.parent.name]
+        if path.endswith(":generateContent") and answer.suffix != ".json":
+            path = path.replace(":generate", ":streamGenerate")
+        name = f"{folder.parent.name}/{folder.name}"
+        out[name] = Spoken(path, request, answer.read_bytes(), MEDIA[answer.suffix])
+    return out
+
+
+SPOKEN = spoken()
 
 
 def chunk(data: bytes) -> bytes:
     """Return a chunk of a chunked body."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
-def answer(status: int, body: bytes) -> bytes:
-    """Return a whole JSON answer."""
-    head = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return head % (status, len(body)) + body
+def head(status: int, media: bytes, *fields: bytes) -> bytes:
+    """Return an answer's head."""
+    return b"\r\n".join([b"HTTP/1.1 %d X" % status, b"Content-Type: " + media, *fields, b"", b""])
 
 
-WELL = STREAM + chunk(EVENT) * 3 + chunk(END) + b"0\r\n\r\n"
+def sized(status: int, media: bytes, body: bytes, *fields: bytes) -> bytes:
+    """Return a whole answer."""
+    return head(status, media, b"Content-Length: %d" % len(body), *fields) + body
 
-UPSTREAM: dict[str, tuple[list[bytes], str]] = {
-    "streams": ([STREAM, *[chunk(EVENT)] * 3, chunk(END), b"0\r\n\r\n"], ""),
-    "streams at once": ([WELL], ""),
-    "answers": ([answer(200, JSON)], ""),
-    "answers no": ([answer(429, b'{"error":{"code":"rate_limit_exceeded"}}')], ""),
-    "fails": ([answer(503, b"<html>")], ""),
-    "refuses to be asked": ([answer(400, REFUSED)], ""),
-    "says nothing": ([], "close"),
-    "resets": ([], "reset"),
-    "says half a head": ([STREAM[:30]], "close"),
-    "breaks off": ([STREAM, chunk(EVENT)], "close"),
-    "breaks off by a reset": ([STREAM, chunk(EVENT)], "reset"),
-    "is short": ([answer(200, JSON)[:-5]], "close"),
-    "is silent": ([STREAM, chunk(EVENT)], "wait"),
-    "is silent from the start": ([], "wait"),
-    "says no HTTP": ([b"hello\r\n\r\n"], "close"),
-    "goes on as no HTTP": ([STREAM, chunk(EVENT), b"zz\r\n"], "wait"),
+
+CHUNKED = b"Transfer-Encoding: chunked"
+
+FAULTS = {
+    **dict.fromkeys(("streams", "streams at once", "streams slowly", "answers", "compresses", "closes after"), 3),
+    **dict.fromkeys(("closes behind", "compresses in vain", "huge", "no", "fails", "page", "error in 200"), 1),
+    **dict.fromkeys(("refuses to be asked", "says nothing", "resets", "says half a head", "breaks off"), 1),
+    **dict.fromkeys(("breaks off by a reset", "is short", "is silent", "is silent from the start"), 1),
+    **dict.fromkeys(("says no HTTP", "goes on as no HTTP"), 1),
 }
-"""What an upstream says, and how it ends."""
+"""What an upstream does, and how often."""
 
-CLIENT = (
-    "stays",
-    "stays",
-    "stays",
-    "leaves at once",
-    "leaves soon",
-    "resets soon",
-    "leaves its upload",
-    "mumbles",
-)
-"""What a client does."""
+
+def scripted(fault: str, case: Spoken) -> tuple[list[bytes], str]:
+    """Return what an upstream says in pieces, and how it ends."""
+    body, media = case.answer, case.media
+    third = len(body) // 3 + 1
+    pieces = [body[at : at + third] for at in range(0, len(body), third)]
+    opening = head(200, media, CHUNKED)
+    chunks = [chunk(piece) for piece in pieces]
+    begun = [opening, *chunks[:1]]
+    coded = gzip.compress(body)
+    return {
+        "streams": ([opening, *chunks, b"0\r\n\r\n"], ""),
+        "streams at once": ([b"".join([opening, *chunks, b"0\r\n\r\n"])], ""),
+        "streams slowly": ([opening, *chunks, b"0\r\n\r\n"], "slow"),
+        "answers": ([sized(200, media, body)], ""),
+        "compresses": ([head(200, media, CHUNKED, b"Content-Encoding: gzip"), chunk(coded), b"0\r\n\r\n"], ""),
+        "compresses in vain": ([sized(200, media, body, b"Content-Encoding: gzip")], ""),
+        "closes after": ([sized(200, media, body)], "close"),
+        "closes behind": ([head(200, media), *pieces], "close"),
+        "huge": ([opening, chunk(HUGE), *chunks, b"0\r\n\r\n"], ""),
+        "no": ([sized(429, b"application/json", ERROR)], ""),
+        "fails": ([sized(503, b"text/html", HTML)], ""),
+        "page": ([sized(200, b"text/html", HTML)], ""),
+        "error in 200": ([sized(200, media, b"data: " * (media == b"text/event-stream") + ERROR + b"\n\n")], ""),
+        "refuses to be asked": ([sized(400, b"application/json", REFUSED)], ""),
+        "says nothing": ([], "close"),
+        "resets": ([], "reset"),
+        "says half a head": ([opening[:30]], "close"),
+        "breaks off": (begun, "close"),
+        "breaks off by a reset": (begun, "reset"),
+        "is short": ([sized(200, media, body + b"more")[:-3]], "close"),
+        "is silent": (begun, "wait"),
+        "is silent from the start": ([], "wait"),
+        "says no HTTP": ([b"hello\r\n\r\n"], "close"),
+        "goes on as no HTTP": ([*begun, b"zz\r\n"], "wait"),
+    }[fault]
+
+
+CLIENT = {
+    "stays": 6,
+    **dict.fromkeys(("reads slowly", "sends chunks", "sends gzip", "sends a form"), 1),
+    **dict.fromkeys(("leaves at once", "leaves soon", "resets soon", "leaves its upload", "mumbles"), 1),
+    **dict.fromkeys(("talks", "talks and vanishes", "is hung up on"), 1),
+}
+"""What a client does, and how often; the last ones open a WebSocket."""
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve requests on one connection, each with the fault that its `X-Fault` names."""
-    with suppress(asyncio.IncompleteReadError, ConnectionError):
+    # A RuntimeError is the loop's word for writing to what is closed.
+    with suppress(asyncio.IncompleteReadError, ConnectionError, RuntimeError):
         while not writer.is_closing():
-            head = await reader.readuntil(b"\r\n\r\n")
-            at = head.lower().index(b"content-length:")
-            await reader.readexactly(int(head[at + 15 :].split(b"\r\n", 1)[0]))
-            pieces, end = UPSTREAM[head.partition(b"X-Fault: ")[2].split(b"\r\n", 1)[0].decode()]
+            request = await reader.readuntil(b"\r\n\r\n")
+            if b"\r\nUpgrade:" in request:
+                await echo(request, reader, writer)
+                break
+            await read_body(request.lower(), reader)
+            pieces, end = scripted(told(request, b"X-Fault"), SPOKEN[told(request, b"X-Case")])
             for piece in pieces:
                 writer.write(piece)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01 if end == "slow" else 0)
             if end == "wait":
                 await reader.read(1)
             if end == "reset":
                 reset(writer)
-            if end:
+            if end not in ("", "slow"):
                 break
     writer.close()
+
+
+async def echo(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Switch protocols and say again what comes, or hang up in the middle."""
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    while data := await reader.read(65536):
+        writer.write(data)
+        if told(request, b"X-Fault") == "is hung up on":
+            reset(writer)
+            break
+
+
+def told(request: bytes, name: bytes) -> str:
+    """Return the value of a header field."""
+    return request.partition(name + b": ")[2].split(b"\r\n", 1)[0].decode()
+
+
+async def read_body(lower: bytes, reader: asyncio.StreamReader) -> None:
+    """Read a request's body."""
+    if CHUNKED.lower() in lower:
+        while size := int(await reader.readline(), 16):
+            await reader.readexactly(size + 2)
+        await reader.readline()
+        return
+    at = lower.index(b"content-length:")
+    await reader.readexactly(int(lower[at + 15 :].split(b"\r\n", 1)[0]))
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -110,42 +200,114 @@ def reset(writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
 
 
-async def call(url: str, fault: str, way: str, luck: random.Random) -> None:
-    """Make one request, in the client's way."""
+@dataclass(frozen=True)
+class Call:
+    """One request: its number, what the client does, what the upstream does, and where it goes."""
+
+    number: int
+    way: str
+    fault: str
+    case: str
+    prefix: str
+
+    @property
+    def socket(self) -> bool:
+        """It asks for a WebSocket."""
+        return self.way in ("talks", "talks and vanishes", "is hung up on")
+
+    def request(self) -> tuple[bytes, bytes]:
+        """Return head and body."""
+        case = SPOKEN[self.case]
+        if self.socket:
+            fields = ["Connection: Upgrade", "Upgrade: websocket", f"X-Fault: {self.way}"]
+            return self._head("GET", "/v1/anything", *fields), b""
+        body, fields = case.request, ["Content-Type: application/json"]
+        if self.way == "sends gzip":
+            body, fields = gzip.compress(body), [*fields, "Content-Encoding: gzip"]
+        if self.way == "sends a form":
+            fields = ["Content-Type: multipart/form-data; boundary=b"]
+        if self.way == "sends chunks":
+            body = chunk(body[:9]) + chunk(body[9:]) + b"0\r\n\r\n"
+            fields.append("Transfer-Encoding: chunked")
+        else:
+            fields.append(f"Content-Length: {len(body)}")
+        return self._head("POST", case.path, "Connection: close", f"X-Fault: {self.fault}", *fields), body
+
+    def _head(self, method: str, path: str, *fields: str) -> bytes:
+        lines = [f"{method} {self.prefix}{path} HTTP/1.1", "Host: h", f"X-Case: {self.case}", f"X-No: {self.number}"]
+        return "\r\n".join([*lines, *fields, "", ""]).encode()
+
+
+async def make(url: str, call: Call, luck: random.Random) -> None:
+    """Make one call, in the client's way."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nX-Fault: {fault}\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    ).encode()
-    writer.write(b"mumble\r\n\r\n" if way == "mumbles" else head)
-    writer.write(BODY[:5] if way == "leaves its upload" else BODY)
-    if way in ("stays", "mumbles"):
-        with suppress(ConnectionError):
+    opening, body = call.request()
+    way = call.way
+    writer.write(b"mumble\r\n\r\n" if way == "mumbles" else opening)
+    writer.write(body[: len(body) // 2] if way == "leaves its upload" else body)
+    with suppress(ConnectionError):
+        if call.socket:
+            await talk(reader, writer, way)
+        elif way == "reads slowly":
+            while await reader.read(2000):
+                await asyncio.sleep(0.001 if luck.random() < 0.2 else 0)
+        elif way in ("leaves soon", "resets soon", "leaves its upload"):
+            await asyncio.sleep(luck.random() * 0.02)
+        elif way != "leaves at once":
             await reader.read()
-    elif way != "leaves at once":
-        await asyncio.sleep(luck.random() * 0.02)
-    if way == "resets soon":
+    if way in ("resets soon", "talks and vanishes"):
         reset(writer)
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
 
 
-async def soak(url: str) -> Counter[str]:
-    """Make all the exchanges; return how many there were of each way."""
-    luck = random.Random(7)  # noqa: S311 - nothing is kept secret by it
-    room = asyncio.Semaphore(AT_ONCE)
-    ways: Counter[str] = Counter()
+async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
+    """Say something in a WebSocket, and hear it again."""
+    with suppress(asyncio.IncompleteReadError):
+        if b" 101 " not in await reader.readuntil(b"\r\n\r\n"):
+            return
+        for said in (b"word", b"x" * 5000):
+            message = Frame(Opcode.TEXT, said).serialize(mask=True)
+            writer.write(message)
+            await reader.readexactly(len(message) // (2 if way == "talks and vanishes" else 1))
+        if way == "talks":
+            writer.write(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True))
+            writer.write_eof()
+            await reader.read()
 
-    async def one() -> None:
-        fault, way = luck.choice(list(UPSTREAM)), luck.choice(CLIENT)
-        ways[way] += 1
-        async with room, asyncio.timeout(10):
-            await call(url, fault, way, luck)
 
-    await asyncio.gather(*(one() for _ in range(EXCHANGES)))
-    return ways
+def calls(count: int, luck: random.Random) -> list[Call]:
+    """Return so many calls, of all formats, ways and faults."""
+    rest = list(SPOKEN)
+    return [
+        Call(
+            number,
+            luck.choices(list(CLIENT), list(CLIENT.values()))[0],
+            luck.choices(list(FAULTS), list(FAULTS.values()))[0],
+            luck.choice(FORMATS if luck.random() < 0.3 else rest),
+            luck.choices(("", "/drains", "/gone"), (20, 5, 1))[0],
+        )
+        for number in range(count)
+    ]
+
+
+async def soak(url: str, wanted: Sequence[Call], at_once: int, luck: random.Random) -> None:
+    """Make all the calls, so many at once."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(call: Call) -> None:
+        async with room, asyncio.timeout(30):
+            await make(url, call, luck)
+
+    await asyncio.gather(*map(one, wanted))
+
+
+def memory() -> int:
+    """Return how many bytes this process has in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def sockets() -> int:
@@ -166,8 +328,47 @@ def tasks(house: House) -> int:
     return int(house.loop.run(count()))
 
 
-def test_soak() -> None:
-    """Whatever goes wrong, there is one record a request, nothing in flight, and no task or socket more."""
+def total(house: House, name: str, label: str) -> dict[str, float]:
+    """Return the sums of a metric's samples by one of its labels."""
+    out: Counter[str] = Counter()
+    for line in house.metrics().splitlines():
+        sample, _, value = line.rpartition(" ")
+        if sample.partition("{")[0] == name and float(value):
+            out[sample.partition(f'{label}="')[2].partition('"')[0]] += float(value)  # type: ignore[assignment] # a Counter takes floats
+    return dict(out)
+
+
+def check_totals(house: House) -> None:
+    """Compare the counters with the log lines, of which they tell the same."""
+    lines = house.lines()
+    tokens: Counter[str] = Counter()
+    for line in lines:
+        tokens.update(line["usage"])
+    assert {kind: n for kind, n in tokens.items() if n} == total(house, "meter_tokens_total", "kind")
+    for label in ("outcome", "operation"):
+        told = Counter(line[label] for line in lines)
+        assert told == total(house, "meter_requests_total", label)
+    assert len(lines) == sum(total(house, "meter_accounting_total", "upstream").values())
+    errors = Counter(line["error_type"] for line in lines if line["outcome"] != "ok")
+    assert errors == total(house, "meter_errors_total", "error_type")
+
+
+def check_quiet(house: House, tasks_before: int, sockets_before: int) -> None:
+    """Wait until nothing is under way, and compare what is open with what was."""
+    gauges = ("meter_requests_in_flight", "meter_drains_in_flight", "meter_draining")
+    until(lambda: not any(map(house.value, gauges)), seconds=15)
+    until(lambda: tasks(house) <= tasks_before and sockets() <= sockets_before, seconds=15)
+    assert 0 == house.value("meter_sink_errors_total")
+    events = Counter(line for name in ("library", "sink_failing") for line in map(str, house.lines(name)))
+    assert {} == events
+
+
+@pytest.mark.parametrize(
+    ("count", "at_once"), [(1500, 50), pytest.param(10_000, 200, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_soak(count: int, at_once: int) -> None:
+    """Whatever goes wrong, there is one record a request, nothing in flight, and no task, socket or byte more."""
+    luck = random.Random(7)  # noqa: S311 - nothing is kept secret by it
     upstream, clients = Loop(), Loop()
 
     async def listen() -> asyncio.Server:
@@ -175,34 +376,38 @@ def test_soak() -> None:
 
     server: asyncio.Server = upstream.run(listen())
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    # A refusal is not remembered where usage is to be asked for in any case: each is met anew.
-    up = [{"name": "up", "base_url": url, "default": True, "usage": "ask"}]
-    with running_house(url, upstreams=up, timeouts={"idle": "300ms"}) as house:
-        tasks_before, sockets_before = tasks(house), sockets()
-        ways = clients.run(soak(house.url))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        drain = {"on_client_disconnect": "drain", "drain": {"seconds": "2s"}}
+        # A refusal is not remembered where usage is to be asked for in any case: each is met anew.
+        ups = [
+            {"name": "up", "base_url": url, "default": True, "usage": "ask"},
+            {"name": "drains", "base_url": url, "prefix": "/drains", **drain},
+            {"name": "gone", "base_url": f"http://127.0.0.1:{nobody.getsockname()[1]}", "prefix": "/gone"},
+        ]
+        attribution = {"headers": {"no": "x-no"}}
+        with running_house(url, upstreams=ups, timeouts={"idle": "500ms"}, attribution=attribution) as house:
+            tasks_before, sockets_before = tasks(house), sockets()
+            wanted = calls(count, luck)
+            used = []
+            for half in (wanted[: count // 2], wanted[count // 2 :]):
+                done = len(house.lines()) + len(half)
+                work = soak(house.url, half, at_once, luck)
+                asyncio.run_coroutine_threadsafe(work, clients._loop).result(550)
+                until(lambda done=done: house.value("meter_requests_total") >= done, seconds=30)
+                check_quiet(house, tasks_before, sockets_before)
+                used.append(memory() - 3 * len(house.log.getvalue()))
 
-        assert EXCHANGES == ways.total()
-        until(lambda: len(house.lines()) >= EXCHANGES)
-        until(lambda: tasks(house) <= tasks_before and sockets() <= sockets_before, seconds=15)
-        lines = house.lines()
-        assert EXCHANGES == len(lines) == len({line["id"] for line in lines})
-        assert EXCHANGES == house.value("meter_requests_total")
-        assert EXCHANGES == house.value("meter_accounting_total")
-        assert 0 == house.value("meter_requests_in_flight")
-        assert 0 == house.value("meter_sink_errors_total")
-        assert [] == [line for line in house.lines("library") if line["logger"].startswith("aiohttp")]
-        outcomes = Counter(line["outcome"] for line in lines)
-        assert ways["mumbles"] == outcomes["rejected"]
-        assert {
-            "ok",
-            "client_error",
-            "upstream_error",
-            "truncated",
-            "client_closed",
-            "timeout",
-            "unreachable",
-            "rejected",
-        } == set(outcomes)
+            lines = house.lines()
+            numbers = Counter(int(line["tags"]["no"]) for line in lines if line["tags"])
+            assert Counter(call.number for call in wanted if call.way != "mumbles") == numbers
+            assert count == len(lines) == len({line["id"] for line in lines})
+            check_totals(house)
+            outcomes = {line["outcome"] for line in lines}
+            assert {"ok", "client_error", "upstream_error", "stream_error", "truncated", "client_closed"} <= outcomes
+            assert {"timeout", "unreachable", "rejected"} <= outcomes
+            if count > 5000:
+                assert used[1] - used[0] < 16 << 20
 
     async def stop() -> None:
         server.close()

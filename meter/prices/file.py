@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from meter.exchange import KINDS
+from meter.keys import masked
 from meter.price import Price, Rates, Tier
 
 if TYPE_CHECKING:
@@ -327,7 +328,9 @@ def _parse(name: str, raw: bytes) -> _File:
 
 def _syntax(name: str, error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{name}:{error.problem_mark.line + 1}: no YAML: {error.problem}"
+        # What begins with * or ! is an alias or a tag, and YAML would name it: it may be a secret.
+        problem = re.sub(r"\b(alias|anchor|tag)\b.*", r"\1", error.problem or "", flags=re.DOTALL)
+        return f"{name}:{error.problem_mark.line + 1}: no YAML: {problem}"
     return f"{name}: no YAML: {getattr(error, 'reason', None) or 'unreadable'}"
 
 
@@ -436,6 +439,7 @@ def _shown(came: object) -> str:
     if isinstance(came, bool):
         return "true" if came else "false"
     if isinstance(came, str):
+        came = masked(came)
         return repr(came if len(came) <= _SHOWN else f"{came[:_SHOWN]}...")
     if isinstance(came, dict):
         return f"a mapping of {', '.join(came)}" if came else "an empty mapping"

@@ -6,6 +6,8 @@ place of what is wrong and a sentence about it. Of one place, what its type says
 
 from __future__ import annotations
 
+import os
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +25,7 @@ __all__ = ["misfits"]
 
 def misfits(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """Yield the place of everything that cannot be as it is, and why."""
-    for check in (_none_at_all, _same_twice, _two_defaults, _unreachable, _key_alone, _unsupported):
+    for check in _CHECKS:
         yield from check(values)
 
 
@@ -61,10 +63,33 @@ def _unreachable(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
             yield place, "nothing would reach it, expected a prefix or default: true"
 
 
-def _key_alone(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+def _no_pair(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     tls = values.get("tls")
-    if isinstance(tls, dict) and tls.get("key") and not tls.get("cert"):
+    cert, key = (tls.get("cert"), tls.get("key")) if isinstance(tls, dict) else (None, None)
+    if key and not cert:
         yield ("tls", "key"), "a key alone is of no use, expected tls.cert as well"
+    if _is_file(cert) and _is_file(key or cert):
+        try:
+            # A key that wants a password must not ask for one: nobody may be there.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(cert), key or None, password="")
+        except (OSError, ValueError):
+            yield (
+                ("tls", "cert"),
+                "expected a certificate and its key, as PEM, without a password",
+            )
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, str) and os.path.isfile(value)  # noqa: PTH113 - pathlib raises for long names
+
+
+def _no_certificates(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    for place, file in found(values, "upstreams.*.tls.ca"):
+        if _is_file(file):
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            except (OSError, ValueError):
+                yield place, f"got {shown(place, file)}, expected a file of certificates, as PEM"
 
 
 def _defaults(values: Mapping[str, Any]) -> list[Place]:
@@ -100,3 +125,6 @@ def _unsupported(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         for place, value in found(values, pattern):
             if value is not None and wanted(value):
                 yield place, sentence
+
+
+_CHECKS = (_none_at_all, _same_twice, _two_defaults, _unreachable, _no_pair, _no_certificates, _unsupported)

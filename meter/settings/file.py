@@ -97,7 +97,7 @@ def _origins(node: yaml.Node, place: Place, origin: Origin) -> Iterator[tuple[Pl
             yield from _origins(value, (*place, index), line)
 
 
-_RELATIVE = ("prices.files.*", "upstreams.*.tls.ca")
+_RELATIVE = ("prices.files.*", "upstreams.*.tls.ca", "tls.cert", "tls.key")
 
 
 def _anchor(values: Any, folder: Path) -> None:

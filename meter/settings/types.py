@@ -16,6 +16,8 @@ from pydantic_core import PydanticCustomError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+from meter.keys import masked
+
 __all__ = [
     "BaseUrl",
     "Count",
@@ -32,7 +34,6 @@ __all__ = [
     "TagHeader",
     "Text",
     "expected",
-    "masked",
 ]
 
 
@@ -105,12 +106,6 @@ def _on_off(value: object) -> object:
 
 
 Switchable = BeforeValidator(_on_off)
-
-
-def masked(url: str) -> str:
-    """Return a URL without what may be secret: user, password and query."""
-    nobody = re.sub(r"(?s)^([\w+.-]+://)?.*@", r"\1***@", url)
-    return re.sub(r"(?s)\?.*", "?***", nobody)
 
 
 Masked = PlainSerializer(masked)

@@ -11,8 +11,8 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from meter.keys import masked
 from meter.settings.tree import dotted
-from meter.settings.types import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +90,9 @@ def shown(place: Place, value: object) -> str:
 
 
 def _secret(place: Place) -> bool:
-    """Tell whether a value here may be a secret: a token, or a credential in a fingerprint's place."""
+    """Tell whether a value here may be a secret: a token, a key, or a credential in a fingerprint's place."""
     if place[:1] == ("keys",):
         return len(place) <= len(("keys", 0)) or place[-1] == "fingerprint"
+    if place[:1] == ("tls",):  # the key itself, where its file's name belongs
+        return True
     return place[:1] == ("admin",) and place[:2] != ("admin", "public")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import structlog
 
-from meter.exchange import Outcome
+from meter.exchange import Outcome, PriceStatus
 from meter.labels import NONE
 
 if TYPE_CHECKING:
@@ -219,11 +219,11 @@ def _told(event: Event) -> str:
     usage = event["usage"]
     cost, first = event["cost_usd"], event["ttft_s"]
     columns = (
-        f"{event['status'] or '-':>3} {_readable(event['operation']):<6}",
+        f"{event['status'] or '-':>3} {_readable(event['operation']):<16}",
         f"{_readable(_what(event)):<34}",
         f"{_readable(event['key']):<14}",
         f"{_tokens(usage, 'input'):>7} in {_tokens(usage, 'output'):>6} out",
-        f"{_dollars(cost) if usage else '':<15}",
+        f"{_dollars(cost) if event['price_status'] != PriceStatus.NONE else '':<15}",
         f"{event['duration_s']:>7.3f}s" + (f", first {first:.3f}s" if first is not None else ""),
         _readable(event["error_type"]) if event["error_type"] not in ("", event["outcome"]) else "",
     )

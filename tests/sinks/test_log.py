@@ -252,7 +252,7 @@ def test_a_line_for_people() -> None:
     """The console has when, how loud, how it ended, who, how many tokens, dollars and seconds."""
     found = readable(outcome=Outcome.STREAM_ERROR, error_type="server_error", model=None, path="/a b")
 
-    assert found.startswith('00:00:01.484 warning  stream_error   200 chat    "openai/a b" ')
+    assert found.startswith('00:00:01.484 warning  stream_error   200 chat              "openai/a b" ')
     assert "$0.0000000123 " in found
     assert found.endswith("  server_error\n")
     assert "\x1b" not in found
