@@ -46,7 +46,7 @@ _SUMMED = 0xFFF0 // max(_TABLE)
 """Weights that are added up at once."""
 
 _LONG = 1 << 15
-"""Bytes, which take 0.1 ms; of a longer text as many are weighed, in stretches from all over it."""
+"""Bytes, which take less than 0.1 ms; of a longer text as many are weighed, in stretches from all over it."""
 _STRETCHES = 64
 _LONGEST = 1 << 20
 """Bytes; in a longer text base64 is left out only where a whole stretch is nothing else."""

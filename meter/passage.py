@@ -100,6 +100,8 @@ class Passage:
     """The request that is answered asks for usage where the client did not."""
     refused: bool = False
     """The upstream refused to be asked for usage; nothing to do with `refusal`."""
+    delivered: bool = False
+    """All of the answer's body, as long as it was said to be, has been passed on."""
     left: bool = False
     """The client has left, and the exchange goes on without it."""
     unconnected: bool = False

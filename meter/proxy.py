@@ -146,7 +146,8 @@ class Proxy:
         except Refusal as refusal:
             return self._refuse(passage, refusal)
         except (asyncio.CancelledError, ConnectionError):
-            passage.broke(Outcome.CLIENT_CLOSED)
+            if not passage.delivered:
+                passage.broke(Outcome.CLIENT_CLOSED)
             raise
         except Exception as error:  # noqa: BLE001 - a mistake of our own is counted, and looks like what it is
             self._report("proxy", error)
@@ -171,9 +172,10 @@ class Proxy:
 
     def _go_on(self, passage: Passage, task: asyncio.Task[web.StreamResponse]) -> None:
         """Let an exchange go on without its client, for a while."""
-        passage.broke(Outcome.CLIENT_CLOSED)
         passage.left = True
-        passage.left_early = passage.tap is None or not passage.tap.complete
+        passage.left_early = not (passage.delivered or (passage.tap is not None and passage.tap.complete))
+        if passage.left_early:
+            passage.broke(Outcome.CLIENT_CLOSED)
         if isinstance(passage.out, RawAnswer):
             passage.out.gone = True
         self._state.drains += 1

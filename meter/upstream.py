@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import re
 import select
 import ssl
@@ -118,12 +119,15 @@ class _Connection(Switching, ResponseHandler):
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Fail whoever waits for a head, and whoever reads a body that goes on as no HTTP."""
+        if isinstance(exc, OSError):
+            self._catch_up()
         super().set_exception(exc, *cause)
         self._break_off(exc)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Fail whoever reads; aiohttp takes a reset for the end where a body has no other."""
         if exc is not None:
+            self._catch_up()
             self._break_off(exc)
         super().connection_lost(exc)
 
@@ -143,6 +147,15 @@ class _Connection(Switching, ResponseHandler):
             end.finished()
         if self.transport is None:
             end.lost(self.exception())
+
+    def _catch_up(self) -> None:
+        """Take in what came before the connection broke: if it broke on writing, nobody has read it."""
+        if self.transport is None or self.end is not None or self.transport.get_extra_info("ssl_object"):
+            return
+        with suppress(OSError, ValueError):
+            fd = self.transport.get_extra_info("socket").fileno()
+            while piece := os.read(fd, _PIECE):
+                self.data_received(piece)
 
     def _break_off(self, exc: BaseException) -> None:
         body = self._payload

@@ -92,6 +92,13 @@ def test_is_the_sum_of_its_pieces(sample: dict[str, Any]) -> None:
         assert text_tokens(text) == pytest.approx(pieces)
 
 
+@pytest.mark.parametrize("length", [1, 104, 105, 416, 417, 418, 835, 8192])
+@pytest.mark.parametrize("character", ["a", "\u4e16", "\U0001f389"])
+def test_is_proportional_to_length(character: str, length: int) -> None:
+    """So many of one character weigh so many times as much as one."""
+    assert pytest.approx(length * text_tokens(character)) == text_tokens(length * character)
+
+
 @pytest.mark.parametrize(
     "sample",
     FILES["requests"]["samples"],

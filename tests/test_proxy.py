@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import time
@@ -576,3 +577,26 @@ class TestRefusals:
 
                 assert b" 413 " in head
                 assert "body_too_large" == json.loads(body)["error"]["code"]
+
+
+class TestClientsThatAreQuick:
+    """A client that leaves as soon as it has all has not left early."""
+
+    @pytest.mark.parametrize("kib", [1, 200, 2000])
+    def test_reads_what_a_client_did_not_wait_for(self, front: House, scripted: Scripted, kib: int) -> None:
+        """Of a compressed answer that was passed on whole, the usage counts however soon the client leaves."""
+        body = json.dumps({"choices": [], "usage": USAGE, "x": "A" * kib * 1024}).encode()
+        coded = gzip.compress(body)
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
+        scripted.script = says(head + b"Content-Length: %d\r\n\r\n" % len(coded) + coded)
+        request = post(CHAT, b'{"model":"gpt-4o"}').replace(b"Connection: close\r\n", b"")
+        host, _, port = front.url.removeprefix("http://").partition(":")
+        for number in range(1, 9):
+            with socket.create_connection((host, int(port)), timeout=20) as client:
+                client.sendall(request)
+                came = b""
+                while not came.endswith(coded):
+                    came += client.recv(1 << 20)
+
+            line = until(lambda n=number: front.lines()[n - 1 : n])[0]  # type: ignore[misc] # called at once
+            assert ("ok", "reported") == (line["outcome"], line["usage_source"])

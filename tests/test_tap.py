@@ -14,6 +14,7 @@ from meter.dialect import Request
 from meter.dialects.audio import Speech
 from meter.dialects.chat import ChatCompletions, Completions
 from meter.exchange import Outcome, UsageSource
+from meter.members import cut_null
 from meter.tap import Tap
 
 if TYPE_CHECKING:
@@ -402,6 +403,22 @@ class TestHiding:
     def test_cuts_data_of_several_lines(self, lines: bytes, expected: bytes) -> None:
         """A null that stands in several lines of data is cut as in one."""
         assert expected == edited([lines])
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b'{"a":1,"usage":null}',
+            b'{"a":1 \t,"usage":null}',
+            b'{"a":"\\"usage\\"","usage":null}',
+            b'{"a":"\\u00e9","usage":null}',
+            b'{"a":{"usage":null},"usage":null}',
+            b'{"usage":null,"a":1,"usage":null}',
+            b'{"\\u0075sage":null,"a":1,"usage":null}',
+        ],
+    )
+    def test_cuts_a_null_at_the_end(self, data: bytes) -> None:
+        """A null that is the last member is cut as anywhere else, and so are all of its name before it."""
+        assert b"data: %b\n\n" % cut_null(data, "usage") == edited([b"data: %b\n\n" % data])
 
     def test_breaks_off_where_a_coding_is_damaged(self) -> None:
         """What cannot be decoded cannot be sent as identity."""

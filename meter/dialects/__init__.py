@@ -84,7 +84,7 @@ QUIET = {"models": "models", "files": "files", "batches": "batches"}
 
 _BATCH = ":batchGenerateContent"
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
-_NAMED = re.compile(r"/(?:deployments|models)/([^/:]+)(?=[/:])")
+_NAMED = re.compile(r"/(?:deployments/([^/:]+)/|models/([^/:]+):)")
 
 
 def find(method: str, path: str) -> Dialect | None:
@@ -112,7 +112,7 @@ def model_asked(query: str) -> str | None:
 def model_in(path: str) -> str | None:
     """Return the model or deployment that a path names, and something below it; None where it names none."""
     named = _NAMED.search(path)
-    return unquote(named[1]) if named else None
+    return unquote(named[1] or named[2]) if named else None
 
 
 def operation(method: str, path: str, dialect: Dialect | None) -> str:
