@@ -583,8 +583,8 @@ class TestClientsThatAreQuick:
     """A client that leaves as soon as it has all has not left early."""
 
     @pytest.mark.parametrize("kib", [1, 200, 2000])
-    def test_reads_what_a_client_did_not_wait_for(self, front: House, scripted: Scripted, kib: int) -> None:
-        """Of a compressed answer that was passed on whole, the usage counts however soon the client leaves."""
+    def test_reads_what_nobody_waited_for(self, front: House, scripted: Scripted, kib: int) -> None:
+        """Of an answer that was passed on whole, the usage counts however soon the client leaves."""
         body = json.dumps({"choices": [], "usage": USAGE, "x": "A" * kib * 1024}).encode()
         coded = gzip.compress(body)
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
