@@ -124,6 +124,7 @@ class Running:
         self._read = read
         self._log = journal
         self._report = _Report(self.prometheus, journal)
+        journal.tell(partial(self.prometheus.sink_dropped, "log"), partial(self._report, "log"))
         self.sinks = Sinks((self.prometheus, LogSink(journal)), self._report)
         self._backgrounds = Backgrounds()
         self._proxies: dict[Proxy, Client] = {}
@@ -252,13 +253,14 @@ async def serving(
     `read` reads the settings again for a reload; the log goes to `stream`, standard output where there is
     none. Raises OSError where a port cannot be had, PriceFileError where a price file is wrong.
     """
-    journal = Journal(stream)
-    journal.settle(settings.log.level, settings.log.format)
     parts = _parts(settings)
-    running = Running(parts, read or (lambda: settings), journal)
-    if settings.ledger.url not in (None, "off"):
-        journal.warning("ledger_not_supported")  # what passes is metered all the same
     async with AsyncExitStack() as stack:
+        journal = Journal(stream)
+        stack.callback(journal.close)
+        journal.settle(settings.log.level, settings.log.format)
+        running = Running(parts, read or (lambda: settings), journal)
+        if settings.ledger.url not in (None, "off"):
+            journal.warning("ledger_not_supported")  # what passes is metered all the same
         stack.callback(running.sinks.close)
         stack.enter_context(_library_log(journal))
         stack.push_async_callback(running.let_go)

@@ -50,6 +50,7 @@ _PIECE = 1 << 16
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SWITCHING = 101
 _FIRST_FINAL_STATUS = 200
+_INTERIM = frozenset((100, *range(102, 200)))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
@@ -93,6 +94,8 @@ class _Connection(Switching, ResponseHandler):
     end: End | None = None
     used = False
     """It has carried a request before."""
+    _interim = False
+    """The last head that came was not the final one."""
     _over = False
     """It has switched, and says no more although nobody listens yet."""
 
@@ -116,6 +119,18 @@ class _Connection(Switching, ResponseHandler):
         super().close()
         if self.end is None and transport is not None and _owed(transport):
             reset(transport)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take note of what head came."""
+        super().feed_data(data, size)
+        self._interim = data[0].code in _INTERIM
+
+    def data_received(self, data: bytes) -> None:
+        """Be patient anew, and no longer than that, where an interim answer came: aiohttp waits for ever."""
+        super().data_received(data)
+        if self._interim:
+            self._interim = False
+            self.start_timeout()
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Fail whoever waits for a head, and whoever reads a body that goes on as no HTTP."""

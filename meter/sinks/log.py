@@ -23,9 +23,10 @@ import structlog
 
 from meter.exchange import Outcome, PriceStatus
 from meter.labels import NONE
+from meter.outlet import Outlet
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
     from decimal import Decimal
     from typing import BinaryIO, Literal, TextIO, TypeAlias
 
@@ -54,13 +55,25 @@ class Journal:
     """The logger that the whole program writes with, once it has been told how; it may be told again."""
 
     def __init__(self, stream: TextIO | BinaryIO | None = None) -> None:
-        """Write to `stream`, standard output where there is none."""
+        """Write to `stream`; where there is none, to standard output, without ever waiting for its reader."""
+        self._outlet = Outlet(_binary(sys.stdout)) if stream is None else None
         self._stream = stream
-        self._log = configure(stream=stream)
+        self.settle("info", "json")
 
     def settle(self, level: str, format: Literal["json", "console"]) -> None:  # noqa: A002 - the setting's name
         """Write this way from now on."""
-        self._log = configure(level, format, self._stream)
+        colour = (self._stream or sys.stdout).isatty()
+        self._log = configure(level, format, self._outlet or self._stream, colour=colour)
+
+    def tell(self, on_drop: Callable[[], None], on_error: Callable[[BaseException], None]) -> None:
+        """Tell of lines that there is no room for, and of errors in writing; either from any thread."""
+        if self._outlet is not None:
+            self._outlet.on_drop, self._outlet.on_error = on_drop, on_error
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._outlet is not None:
+            self._outlet.close()
 
     def note(self, level: str, event: str, **told: Any) -> None:
         """Write a line on which nothing depends: standard output may be gone."""
@@ -87,7 +100,7 @@ class LogSink:
             self._log.log(level, "exchange", exchange=exchange)
 
     def close(self) -> None:
-        """Do nothing: each line is flushed as it is written."""
+        """Do nothing: the journal is closed last, for others write in it too."""
 
 
 def fields(exchange: Exchange) -> dict[str, Any]:
@@ -133,14 +146,19 @@ def fields(exchange: Exchange) -> dict[str, Any]:
 def configure(
     level: str = "info",
     format: Literal["json", "console"] = "json",  # noqa: A002  the setting's own name
-    stream: TextIO | BinaryIO | None = None,
+    stream: TextIO | BinaryIO | Outlet | None = None,
+    *,
+    colour: bool | None = None,
 ) -> FilteringBoundLogger:
     """Make the logger that writes to `stream` (standard output) what is at least as urgent as `level`.
 
-    Changes nothing global. Raises `KeyError` for a level that `logging` does not know.
+    `colour` is for people's lines; None: where the stream is a terminal. Changes nothing global. Raises
+    `KeyError` for a level that `logging` does not know.
     """
     stream = sys.stdout if stream is None else stream
-    render = _json if format == "json" else partial(_console, colour=stream.isatty())
+    if colour is None:
+        colour = not isinstance(stream, Outlet) and stream.isatty()
+    render = _json if format == "json" else partial(_console, colour=colour)
     log = structlog.wrap_logger(
         structlog.BytesLogger(_binary(stream)),
         processors=[_ordered, render],
@@ -181,7 +199,7 @@ class _Encoded:
         self._stream.write(line.decode())
 
 
-def _binary(stream: TextIO | BinaryIO) -> Any:
+def _binary(stream: TextIO | BinaryIO | Outlet) -> Any:
     # Below the text layer where there is one: it would translate line ends and choose an encoding.
     below: Any = getattr(stream, "buffer", stream)
     return _Encoded(below) if isinstance(below, io.TextIOBase) else below
