@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Intake"]
 
 _JSON_NEVER = b"multipart/"
+_SLICE = 1 << 16
+"""Bytes of what was held that go on at once."""
 
 _Read = TypeVar("_Read")
 
@@ -54,15 +56,15 @@ class Intake:
             assert request.transport is not None  # noqa: S101 - its request is at hand
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if passage.dialect is None or media_type(passage.fields).startswith(_JSON_NEVER):
-            return self._streamed(request, passage, [])
-        pieces: list[bytes] = []
+            return self._streamed(request, passage, bytearray())
+        held = bytearray()  # a list of pieces, each as short as the client likes, would hold far more
         while piece := await self._piece(request, passage):
-            pieces.append(piece)
+            held += piece
             if not self._hold(passage, len(piece)):
-                return self._streamed(request, passage, pieces)
+                return self._streamed(request, passage, held)
         passage.read_at = time.monotonic()
-        body = b"".join(pieces)
-        pieces.clear()
+        body = bytes(held)
+        del held
         try:
             await self._read(passage, body)
         except Exception as error:  # noqa: BLE001 - what cannot be read can still be passed on
@@ -85,12 +87,13 @@ class Intake:
         return piece
 
     async def _streamed(
-        self, request: web.BaseRequest, passage: Passage, pieces: list[bytes]
+        self, request: web.BaseRequest, passage: Passage, held: bytearray
     ) -> AsyncIterator[bytes]:
-        """Yield the request's body as it comes, after the `pieces` that have come."""
+        """Yield the request's body as it comes, after what is `held` of it."""
         try:
-            while pieces:
-                yield pieces.pop(0)
+            for at in range(0, len(held), _SLICE):
+                yield bytes(held[at : at + _SLICE])
+            held.clear()
             self.let_go(passage)
             while piece := await self._piece(request, passage):
                 yield piece

@@ -1,7 +1,7 @@
-"""The only module that moves bytes between client and upstream.
+"""One request, from its head to its record.
 
-`Proxy.handle` is one request from its head to its record, in the order of the sections below it. Whatever
-happens on the way, the `finally` there tells the sinks exactly once; nothing after the answer's head can
+`Proxy.handle` begins to take note, and `_pass` is the way it goes, in the order of the sections below.
+Whatever happens on it, the `finally` there tells the sinks exactly once; nothing after the answer's head can
 reach the client but the upstream's bytes, or a broken connection.
 """
 
@@ -18,13 +18,12 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
+from meter.dispatch import Dispatch
 from meter.exchange import Outcome, UsageSource
 from meter.headers import (
     end_to_end,
     first,
-    forwarded,
     media_type,
-    replace,
     switching,
     wants_websocket,
     without,
@@ -36,21 +35,18 @@ from meter.listener import Connection, PatientAnswer, RawAnswer, error_body
 from meter.passage import Passage, Refusal
 from meter.pump import Pump
 from meter.ratelimits import read as read_rate_limits
-from meter.refusals import REFUSAL_BYTES, REFUSAL_STATUSES, Refusals, refuses
 from meter.routing import origin_form
 from meter.session import Session
 from meter.switching import End
 from meter.tap import Tap
 from meter.tunnel import Tunnel
 from meter.upstream import (
-    TimedOutError,
-    UnreachableError,
     address,
 )
 from meter.websocket import deflates
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from yarl import URL
 
@@ -110,15 +106,12 @@ class Proxy:
         self._report = report
         self._upstreams = {u.name: u for u in settings.upstreams}
         self._tag_names = {tag: name.lower().encode() for tag, name in settings.attribution.headers.items()}
-        stripped = self._tag_names.values() if settings.attribution.strip else ()
-        self._staying_home = (b"expect", *stripped)
         self._routes = routes
         self._keys = keys
-        self._client = client
         self._book = book
         self._sinks = sinks
         self._state = state
-        self._refusals = Refusals()
+        self._dispatch = Dispatch(settings, client, state)
         self._backgrounds = backgrounds
         self._intake = Intake(settings, report)
         self._live: dict[str, Passage] = {}
@@ -137,7 +130,7 @@ class Proxy:
         try:
             url = self._route(request, passage)
             # No name is given to the body: it would stay in memory for as long as the answer streams.
-            answer = await self._send(passage, url, await self._intake.body(request, passage))
+            answer = await self._dispatch.send(passage, url, await self._intake.body(request, passage))
             try:
                 pass_on = self._switch if answer.switches else self._relay
                 return await pass_on(request, passage, answer)
@@ -298,77 +291,7 @@ class Proxy:
         }
         return {**told, **tags} if told else tags
 
-    # 2. To the upstream.
-
-    async def _send(self, passage: Passage, url: URL, body: bytes | AsyncIterator[bytes] | None) -> Answer:
-        """Send the request, asking for usage where that is due; where it is refused, again as it came."""
-        fields = self._request_fields(passage)
-        asking = self._asking(passage)
-        if asking is None:
-            return await self._attempt(passage, url, fields, body)
-        passage.asked = True
-        answer = await self._attempt(passage, url, _asking_fields(fields, len(asking)), asking)
-        if not await _is_refusal(answer):
-            return answer
-        answer.close()
-        passage.asked, passage.refused = False, True
-        self._refusals.add(passage.upstream, passage.request.model, self._now())
-        return await self._attempt(passage, url, fields, body)
-
-    def _request_fields(self, passage: Passage) -> Fields:
-        """Return the fields that go up; what Host says follows from the URL."""
-        travelling = switching if passage.upgrade else end_to_end
-        fields = without(travelling(passage.fields), *self._staying_home)
-        if self._settings.forwarded == "append":
-            scheme = "http" if self._settings.tls.cert is None else "https"
-            return forwarded(fields, passage.peer, scheme, _text(first(passage.fields, b"host")) or "")
-        return fields
-
-    def _asking(self, passage: Passage) -> bytes | None:
-        """Return the body that asks for usage, None where the client's own is to go up."""
-        request, upstream = passage.request, self._upstreams[passage.upstream]
-        if request.asking is None or upstream.usage == "never":
-            return None
-        if upstream.usage == "auto" and (
-            upstream.tells_usage or self._refusals.knows(passage.upstream, request.model, self._now())
-        ):
-            return None
-        return request.asking
-
-    async def _attempt(
-        self,
-        passage: Passage,
-        url: URL,
-        fields: Fields,
-        body: bytes | AsyncIterator[bytes] | None,
-    ) -> Answer:
-        """Send a request and wait for the answer's head; raise Refusal where none comes."""
-        passage.attempts += 1
-        if passage.request_overhead is None:
-            passage.request_overhead = self._now() - passage.read_at
-        try:
-            answer = await self._client.send(passage.upstream, passage.method, url, fields, body)
-        except TimedOutError as error:
-            if error.connecting:
-                passage.unconnected = True
-                self._state.missed(passage.upstream, "no connection in time")
-            raise Refusal(504, "timeout", "the upstream took too long", outcome=Outcome.TIMEOUT) from None
-        except UnreachableError as error:
-            if passage.refusal is not None:
-                raise passage.refusal from None
-            if (
-                self._upstreams[passage.upstream].resend_post
-                and passage.attempts == 1
-                and isinstance(body, bytes)
-            ):
-                return await self._attempt(passage, url, fields, body)
-            self._state.missed(passage.upstream, error.reason)
-            message = f"the upstream gave no answer: {error.reason}"
-            raise Refusal(502, "unreachable", message, outcome=Outcome.UNREACHABLE) from None
-        self._state.reached(passage.upstream)
-        return answer
-
-    # 3. Back to the client.
+    # 2. Back to the client.
 
     async def _relay(self, request: web.BaseRequest, passage: Passage, answer: Answer) -> web.StreamResponse:
         """Pass an answer on to the client, through the tap."""
@@ -479,7 +402,7 @@ class Proxy:
             keep_alive=not (refusal.close or passage.upgrade),
         )
 
-    # 4. The record.
+    # 3. The record.
 
     def _close(self, passage: Passage) -> None:
         """Make the record and tell the sinks."""
@@ -522,26 +445,6 @@ class Proxy:
             return exchange
         untold: dict[str, Any] = {"usage": None, "units": {}, "finish_reasons": ()}
         return dataclasses.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster
-
-
-def _asking_fields(fields: Fields, length: int) -> Fields:
-    """Return the fields of a request that asks for usage, with a body of `length` bytes."""
-    # What is to be edited should not come compressed.
-    fields = replace(fields, b"Accept-Encoding", b"identity")
-    if first(fields, b"content-length") is None:
-        return fields
-    return replace(fields, b"Content-Length", b"%d" % length)
-
-
-async def _is_refusal(answer: Answer) -> bool:
-    """Tell whether an answer refuses to be asked for usage."""
-    if answer.status not in REFUSAL_STATUSES:
-        return False
-    try:
-        return refuses(answer.status, await answer.beginning(REFUSAL_BYTES))
-    except BaseException:  # the client has left
-        answer.close()
-        raise
 
 
 def _head_too_long(settings: Settings) -> Refusal:

@@ -1,0 +1,134 @@
+"""Sends a request to its upstream, and waits for the head of an answer.
+
+Usage is asked for here where that is due, and where an upstream refuses to be asked, the client's own bytes
+go up instead. Nothing else is ever sent twice but what `meter.upstream` and the settings say.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meter.exchange import Outcome
+from meter.headers import end_to_end, first, forwarded, replace, switching, without
+from meter.passage import Passage, Refusal
+from meter.refusals import REFUSAL_BYTES, REFUSAL_STATUSES, Refusals, refuses
+from meter.upstream import TimedOutError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from yarl import URL
+
+    from meter.headers import Fields
+    from meter.settings import Settings
+    from meter.state import State
+    from meter.upstream import Answer, Client
+
+__all__ = ["Dispatch"]
+
+
+class Dispatch:
+    """Sends requests through `client`, and notes in `state` which upstreams can be reached."""
+
+    def __init__(self, settings: Settings, client: Client, state: State) -> None:
+        self._settings = settings
+        self._upstreams = {u.name: u for u in settings.upstreams}
+        names = settings.attribution.headers.values() if settings.attribution.strip else ()
+        self._staying_home = (b"expect", *(name.lower().encode() for name in names))
+        self._client = client
+        self._state = state
+        self._refusals = Refusals()
+
+    async def send(self, passage: Passage, url: URL, body: bytes | AsyncIterator[bytes] | None) -> Answer:
+        """Send the request, asking for usage where that is due; where it is refused, again as it came."""
+        fields = self._request_fields(passage)
+        asking = self._asking(passage)
+        if asking is None:
+            return await self._attempt(passage, url, fields, body)
+        passage.asked = True
+        answer = await self._attempt(passage, url, _asking_fields(fields, len(asking)), asking)
+        if not await _is_refusal(answer):
+            return answer
+        answer.close()
+        passage.asked, passage.refused = False, True
+        self._refusals.add(passage.upstream, passage.request.model, time.monotonic())
+        return await self._attempt(passage, url, fields, body)
+
+    def _request_fields(self, passage: Passage) -> Fields:
+        """Return the fields that go up; what Host says follows from the URL."""
+        travelling = switching if passage.upgrade else end_to_end
+        fields = without(travelling(passage.fields), *self._staying_home)
+        if self._settings.forwarded == "append":
+            scheme = "http" if self._settings.tls.cert is None else "https"
+            return forwarded(
+                fields,
+                passage.peer,
+                scheme,
+                (first(passage.fields, b"host") or b"").decode("utf-8", "replace"),
+            )
+        return fields
+
+    def _asking(self, passage: Passage) -> bytes | None:
+        """Return the body that asks for usage, None where the client's own is to go up."""
+        request, upstream = passage.request, self._upstreams[passage.upstream]
+        if request.asking is None or upstream.usage == "never":
+            return None
+        if upstream.usage == "auto" and (
+            upstream.tells_usage or self._refusals.knows(passage.upstream, request.model, time.monotonic())
+        ):
+            return None
+        return request.asking
+
+    async def _attempt(
+        self,
+        passage: Passage,
+        url: URL,
+        fields: Fields,
+        body: bytes | AsyncIterator[bytes] | None,
+    ) -> Answer:
+        """Send a request and wait for the answer's head; raise Refusal where none comes."""
+        passage.attempts += 1
+        if passage.request_overhead is None:
+            passage.request_overhead = time.monotonic() - passage.read_at
+        try:
+            answer = await self._client.send(passage.upstream, passage.method, url, fields, body)
+        except TimedOutError as error:
+            if error.connecting:
+                passage.unconnected = True
+                self._state.missed(passage.upstream, "no connection in time")
+            raise Refusal(504, "timeout", "the upstream took too long", outcome=Outcome.TIMEOUT) from None
+        except UnreachableError as error:
+            if passage.refusal is not None:
+                raise passage.refusal from None
+            if (
+                self._upstreams[passage.upstream].resend_post
+                and passage.attempts == 1
+                and isinstance(body, bytes)
+            ):
+                return await self._attempt(passage, url, fields, body)
+            self._state.missed(passage.upstream, error.reason)
+            message = f"the upstream gave no answer: {error.reason}"
+            raise Refusal(502, "unreachable", message, outcome=Outcome.UNREACHABLE) from None
+        self._state.reached(passage.upstream)
+        return answer
+
+
+def _asking_fields(fields: Fields, length: int) -> Fields:
+    """Return the fields of a request that asks for usage, with a body of `length` bytes."""
+    # What is to be edited should not come compressed.
+    fields = replace(fields, b"Accept-Encoding", b"identity")
+    if first(fields, b"content-length") is None:
+        return fields
+    return replace(fields, b"Content-Length", b"%d" % length)
+
+
+async def _is_refusal(answer: Answer) -> bool:
+    """Tell whether an answer refuses to be asked for usage."""
+    if answer.status not in REFUSAL_STATUSES:
+        return False
+    try:
+        return refuses(answer.status, await answer.beginning(REFUSAL_BYTES))
+    except BaseException:  # the client has left
+        answer.close()
+        raise
