@@ -9,25 +9,25 @@ edited or dropped, and at any end what is held goes out first, unless it is the 
 from __future__ import annotations
 
 import re
-from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from meter.abridge import SHORT_TEXT, Abridger, abridged
 from meter.coding import decoder, is_coded
 from meter.dialect import Facts, Marks, Request
 from meter.errors import read_error
-from meter.exchange import INPUT_KINDS, OUTPUT_KINDS, Outcome, UsageSource
+from meter.exchange import Outcome, UsageSource
 from meter.jsonstream import Elements, Lines
 from meter.members import append, cut_null, member_bytes, members
+from meter.reckoning import Counted, reckon
 from meter.sse import Kind, Part, Splitter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from meter.coding import Decoder
     from meter.dialect import Dialect
 
-__all__ = ["Counted", "Tap"]
+__all__ = ["Tap"]
 
 _EVENTS = b"text/event-stream"
 _LINES = frozenset(
@@ -74,16 +74,7 @@ _USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 _USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 
 
-_BROKEN_OFF = frozenset((Outcome.CLIENT_CLOSED, Outcome.TRUNCATED, Outcome.TIMEOUT))
 _UNTOLD = frozenset((Outcome.UNREACHABLE, Outcome.REJECTED))
-
-
-class Counted(NamedTuple):
-    """What an exchange used, and how sure that is."""
-
-    source: UsageSource
-    usage: Mapping[str, int] | None = None
-    units: Mapping[str, float] = {}
 
 
 class Tap:
@@ -287,40 +278,7 @@ class Tap:
         answered = self.status is None or self.status in _SUCCESS or self.status == _SWITCHED
         if dialect is None or not (sent and answered) or outcome in _UNTOLD:
             return Counted(UsageSource.NONE)
-        told = facts.usage is not None or bool(facts.units)
-        if told and (outcome is Outcome.OK or facts.final_usage) and not self._half:
-            return Counted(UsageSource.REPORTED, facts.usage, facts.units)
-        if not (told or dialect.consumes):
-            return Counted(UsageSource.NONE)
-        spoken = outcome is Outcome.OK and self._request.characters is not None  # in audio that is not read
-        seen = told or spoken or outcome in _BROKEN_OFF or facts.said is not None
-        if seen and self._estimate and not facts.pending:
-            usage, units = self._estimated()
-            if usage or units:
-                return Counted(UsageSource.ESTIMATED, usage, units)
-        # A running total is not the last word, but it is the upstream's.
-        return (
-            Counted(UsageSource.ESTIMATED, facts.usage, facts.units) if told else Counted(UsageSource.MISSING)
-        )
-
-    @property
-    def _half(self) -> bool:
-        """Output was told, and the input that led to it was not, although there was one."""
-        usage = self.facts.usage
-        return bool(usage) and self._request.prompt_tokens is not None and not _has_input(usage or {})
-
-    def _estimated(self) -> tuple[dict[str, int] | None, dict[str, float]]:
-        """Return what was used as far as it was told or seen; nothing where that is half of it at most."""
-        usage, units = dict(self.facts.usage or {}), dict(self.facts.units)
-        prompt, said = self._request.prompt_tokens, ceil(self.facts.said or 0)
-        if prompt is not None and not _has_input(usage):
-            usage["input"] = ceil(prompt)
-        if (unseen := said - sum(usage.get(kind, 0) for kind in OUTPUT_KINDS)) > 0:
-            usage["output"] = usage.get("output", 0) + unseen
-        if self._request.characters is not None and not usage:
-            units.setdefault("characters", self._request.characters)
-        # Output without the input that led to it would be priced as if it were all.
-        return usage if _has_input(usage) else None, units
+        return reckon(dialect, self._request, facts, outcome, estimate=self._estimate)
 
     # Inside.
 
@@ -484,10 +442,6 @@ class Tap:
             member = member_bytes(data, name)
             if member is not None:
                 self._kept = append(self._kept, member)
-
-
-def _has_input(usage: Mapping[str, int]) -> bool:
-    return any(kind in usage for kind in INPUT_KINDS)
 
 
 def _without_null(part: Part) -> bytes:
