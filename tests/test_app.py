@@ -386,3 +386,16 @@ class TestDrain:
                 assert 0 == running.wait(5)
             finally:
                 running.kill()
+
+
+def test_lines_are_out_before_a_kill(scripted: Scripted) -> None:
+    """Of exchanges that ended a second before the process was killed, every line is there."""
+    scripted.script = says(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    with serving(scripted.url) as (meter, proxy, _):
+        for _ in range(100):
+            get(proxy, "/v1/models")
+        threading.Event().wait(1.0)
+        meter.tell(signal.SIGKILL)
+
+        assert -signal.SIGKILL == meter.ended()
+        assert 100 == len({line["id"] for line in meter.lines()})
