@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dialect", "Facts", "Marks", "Request"]
 
+_MOST_CHOICES = 128
+"""Choices whose finish reasons are kept; nobody offers more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -88,6 +91,15 @@ class Facts:
         """Take note of an error: its name, or "" where it has none; None is no error."""
         if error is not None:
             self.error = error or self.error or ""
+
+    def answered(self) -> None:
+        """Take note that an answer was seen, if one without text."""
+        self.said = self.said or 0.0
+
+    def finish(self, index: int, reason: str) -> None:
+        """Take note of why a choice ended."""
+        if len(self.finish_reasons) < _MOST_CHOICES:
+            self.finish_reasons[index] = reason
 
     def say(self, text: Any) -> None:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""

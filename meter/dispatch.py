@@ -61,12 +61,8 @@ class Dispatch:
         fields = without(travelling(passage.fields), *self._staying_home)
         if self._settings.forwarded == "append":
             scheme = "http" if self._settings.tls.cert is None else "https"
-            return forwarded(
-                fields,
-                passage.peer,
-                scheme,
-                (first(passage.fields, b"host") or b"").decode("utf-8", "replace"),
-            )
+            host = (first(passage.fields, b"host") or b"").decode("utf-8", "replace")
+            return forwarded(fields, passage.peer, scheme, host)
         return fields
 
     def _asking(self, passage: Passage) -> bytes | None:

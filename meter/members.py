@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["Member", "append", "cut_null", "member_bytes", "members", "scan"]
+__all__ = ["Member", "append", "at_once", "cut_null", "member_bytes", "members", "scan"]
+
+_Read = TypeVar("_Read")
 
 _DEPTH = 1_000
 _MOST_MEMBERS = 10_000
@@ -163,15 +165,18 @@ def _unescaped(name: bytes) -> str | None:
     return str(json.loads(quoted)) if "\\" in quoted else quoted[1:-1]
 
 
-def members(text: bytes) -> list[Member] | None:
-    """Return what `scan` finds, in one go."""
-    scanning = scan(text)
+def at_once(reading: Generator[None, None, _Read]) -> _Read:
+    """Return what a reading that gives way now and then returns, without giving way."""
     while True:
         try:
-            next(scanning)
+            next(reading)
         except StopIteration as end:
-            found: list[Member] | None = end.value
-            return found
+            return cast("_Read", end.value)
+
+
+def members(text: bytes) -> list[Member] | None:
+    """Return what `scan` finds, in one go."""
+    return at_once(scan(text))
 
 
 def member_bytes(text: bytes, name: str) -> bytes | None:

@@ -20,14 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from meter import dialects
 from meter.dispatch import Dispatch
 from meter.exchange import Outcome, UsageSource
-from meter.headers import (
-    end_to_end,
-    first,
-    media_type,
-    switching,
-    wants_websocket,
-    without,
-)
+from meter.headers import end_to_end, first, media_type, switching, wants_websocket, without
 from meter.ids import uuid7
 from meter.intake import Intake
 from meter.keys import find_credential
@@ -40,9 +33,7 @@ from meter.session import Session
 from meter.switching import End
 from meter.tap import Tap
 from meter.tunnel import Tunnel
-from meter.upstream import (
-    address,
-)
+from meter.upstream import address
 from meter.websocket import deflates
 
 if TYPE_CHECKING:

@@ -103,9 +103,8 @@ class Pump:
         try:
             for _ in reading:
                 await asyncio.sleep(0)
-        except (
-            asyncio.CancelledError
-        ):  # the client, who has had this piece, has left; what it says still counts
+        except asyncio.CancelledError:
+            # The client, who has had this piece, has left; what it says still counts.
             for _ in islice(reading, _MORE_STRETCHES):
                 pass
             raise

@@ -20,6 +20,7 @@ from meter.dialects.realtime import InputTranscriptions
 from meter.errors import error_of
 from meter.exchange import Outcome
 from meter.lenient import Shape, name
+from meter.members import at_once
 from meter.tap import Tap
 from meter.websocket import Frames
 
@@ -182,13 +183,7 @@ class Session:
         request = Request(model=name(told.model))
         if self._flooded or not message.whole:
             return request
-        reading = self._dialect.read_request(message.text)
-        while True:
-            try:
-                next(reading)
-            except StopIteration as end:
-                read: Request = end.value
-                return read.unasked
+        return at_once(self._dialect.read_request(message.text)).unasked
 
     def _settle(self, count: int) -> None:
         """Give back those of the first `count` asks that seem to have been refused."""

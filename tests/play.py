@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from meter import dialects
 from meter.dialect import Request
 from meter.errors import error_type
+from meter.members import at_once
 from meter.tap import Tap
 
 if TYPE_CHECKING:
@@ -55,13 +56,7 @@ MEDIA = {
 
 def read_request(dialect: Dialect, body: bytes) -> Request:
     """Return what a request's body says."""
-    reading = dialect.read_request(body)
-    while True:
-        try:
-            next(reading)
-        except StopIteration as end:
-            request: Request = end.value
-            return request
+    return at_once(dialect.read_request(body))
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ def _read_choice(choice: dict[str, Any], facts: Facts) -> int:
     reason, delta = name(choice.get("finish_reason")), choice.get("delta")
     if reason is not None:
         marks = Marks.FINISH
-        facts.finish_reasons[0] = reason
+        facts.finish(0, reason)
     text = delta.get("content") if isinstance(delta, dict) else None
     if isinstance(text, str) and text:
         facts.say(text)

@@ -58,9 +58,6 @@ _SAYS = {
 _TEXTS = ("name", "arguments", "input", "text", "summary", "transcript")
 """Members of a piece of content, or of a call of a tool, that are text of the model's."""
 
-_MOST_CHOICES = 128
-"""Choices whose finish reasons are kept; nobody offers more."""
-
 
 class ChatCompletions:
     """The dialect of chat completions."""
@@ -139,7 +136,8 @@ def _read_choice(place: int, choice: dict[str, Any], facts: Facts, *, begun: boo
     if isinstance(reason, str) and reason:
         marks = Marks.FINISH
         index = choice.get("index")
-        _finish(index if isinstance(index, int) else place, reason, facts)
+        facts.answered()
+        facts.finish(index if isinstance(index, int) else place, reason[:LONGEST_NAME])
         if reason == "error":
             facts.fail(error_of({"error": choice.get("error")}) or "")
     # A message after deltas says what they said once more: MiniMax's last frame.
@@ -150,12 +148,6 @@ def _read_choice(place: int, choice: dict[str, Any], facts: Facts, *, begun: boo
         marks |= Marks.CONTENT
         facts.say(text)
     return marks
-
-
-def _finish(index: int, reason: str, facts: Facts) -> None:
-    facts.said = facts.said or 0.0  # an answer was seen, if one without text
-    if len(facts.finish_reasons) < _MOST_CHOICES:
-        facts.finish_reasons[index] = reason[:LONGEST_NAME]
 
 
 def _read_part(part: dict[str, Any], facts: Facts) -> int:

@@ -119,8 +119,8 @@ def _read_end(why: Any, usage: Any, facts: Facts) -> int:
     reason = name(why)
     if reason is None:
         return 0
-    facts.said = facts.said or 0.0  # an answer was seen, if one without text
-    facts.finish_reasons[0] = reason
+    facts.answered()
+    facts.finish(0, reason)
     if reason == _FAILED:
         facts.fail("")
     return Marks.FINISH
@@ -177,14 +177,14 @@ class Rerank:
         told = told_in(_ranking, body, facts)
         if told is None:
             if facts.error is None and body.lstrip().startswith(b"["):  # of text-embeddings-inference
-                facts.said = facts.said or 0.0
+                facts.answered()
             return
         facts.response_id = name(told.id) or facts.response_id
         facts.response_model = name(told.model) or facts.response_model
         if told.error or (isinstance(told.message, str) and told.message):
             facts.fail(error_of({"error": told.error}) or "")
         elif told.results or told.data:
-            facts.said = facts.said or 0.0
+            facts.answered()
         _read_price(told, facts)
 
     def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - of no event is it told

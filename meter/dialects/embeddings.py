@@ -42,15 +42,17 @@ _answer = Shape(_Answer)
 class Embeddings:
     """The dialect of embeddings."""
 
-    operation = "embeddings"
-    consumes = True
+    operation: str = "embeddings"
+    consumes: bool = True
     streams_array = False
     returned = ()
+
+    prompt: tuple[str, ...] = ("input",)
 
     def read_request(self, body: bytes) -> Generator[None, None, Request]:
         """Read a request's body."""
         told = yield from inquiry.read(body)
-        return Request(model=told.model, stream=told.streams, prompt_tokens=told.tokens("input"))
+        return Request(model=told.model, stream=told.streams, prompt_tokens=told.tokens(*self.prompt))
 
     def read_answer(self, body: bytes, facts: Facts) -> None:
         """Read a whole JSON answer."""
@@ -61,7 +63,7 @@ class Embeddings:
         facts.response_model = name(told.model) or facts.response_model
         facts.fail(error_of(msgspec.structs.asdict(told)))
         if told.data and facts.error is None:
-            facts.said = facts.said or 0.0
+            facts.answered()
         if isinstance(told.usage, dict):
             facts.usage = of_prompt(told.usage) or facts.usage
             facts.provider_cost_usd = cost_usd(told.usage)

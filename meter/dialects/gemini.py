@@ -47,9 +47,6 @@ _WRITTEN = ("text", "functionCall", "executableCode")
 _UNFINISHED = "FINISH_REASON_UNSPECIFIED"
 """The default of a candidate that goes on, which some servers spell out."""
 
-_MOST_CANDIDATES = 128
-"""Candidates whose finish reasons are kept; nobody offers more."""
-
 # Video and documents have no kind of their own: what generates content charges them as it does text.
 _MEDIA = {"AUDIO": "_audio", "IMAGE": "_image"}
 
@@ -125,7 +122,7 @@ def _read(told: _Answer, facts: Facts) -> int:
     if isinstance(told.prompt_feedback, dict) and not marks:
         marks |= _finish(0, told.prompt_feedback.get("blockReason"), facts)
     if told.embedding or told.embeddings:
-        facts.said = facts.said or 0.0
+        facts.answered()
     if isinstance(told.usage_metadata, dict):
         _read_usage(told.usage_metadata, facts)
     facts.fail(error_of({"error": told.error}))
@@ -147,9 +144,8 @@ def _finish(index: int, why: Any, facts: Facts) -> int:
     reason = name(why)
     if reason is None or reason == _UNFINISHED:
         return 0
-    facts.said = facts.said or 0.0  # an answer was seen, if one without text
-    if len(facts.finish_reasons) < _MOST_CANDIDATES:
-        facts.finish_reasons[index] = reason
+    facts.answered()
+    facts.finish(index, reason)
     return Marks.FINISH
 
 

@@ -173,7 +173,7 @@ def _read_reason(reason: Any, facts: Facts) -> int:
     told = name(reason)
     if told is None:
         return 0
-    facts.finish_reasons[0] = told
+    facts.finish(0, told)
     return Marks.FINISH
 
 

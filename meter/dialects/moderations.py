@@ -1,4 +1,4 @@
-"""Moderations: POST .../moderations.
+"""Moderations: POST .../moderations, which answer as embeddings do, with a prompt's usage or none.
 
 OpenAI's are free and tell no usage, and an answer without one lacks nothing; where one is told, as Mistral
 does, it is counted.
@@ -6,63 +6,14 @@ does, it is counted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-
-from meter import inquiry
-from meter.dialect import Facts, Request
-from meter.dialects.reading import told_in
-from meter.errors import error_of
-from meter.lenient import Shape, name
-from meter.usage import cost_usd, of_prompt
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from meter.dialects.embeddings import Embeddings
 
 __all__ = ["Moderations"]
 
 
-class _Answer(msgspec.Struct):
-    id: Any = None
-    object: Any = None
-    model: Any = None
-    usage: Any = None
-    type: Any = None
-    code: Any = None
-    error: Any = None
-
-
-_answer = Shape(_Answer)
-
-
-class Moderations:
+class Moderations(Embeddings):
     """The dialect of moderations."""
 
     operation = "moderation"
     consumes = False
-    streams_array = False
-    returned = ()
-
-    def read_request(self, body: bytes) -> Generator[None, None, Request]:
-        """Read a request's body."""
-        told = yield from inquiry.read(body)
-        return Request(model=told.model, stream=told.streams)
-
-    def read_answer(self, body: bytes, facts: Facts) -> None:
-        """Read a whole JSON answer."""
-        told = told_in(_answer, body, facts)
-        if told is None:
-            return
-        facts.response_id = name(told.id) or facts.response_id
-        facts.response_model = name(told.model) or facts.response_model
-        facts.fail(error_of(msgspec.structs.asdict(told)))
-        if isinstance(told.usage, dict):
-            facts.usage = of_prompt(told.usage) or facts.usage
-            facts.provider_cost_usd = cost_usd(told.usage)
-        facts.final_usage = facts.usage is not None
-
-    def read_event(self, name: bytes, data: bytes, facts: Facts) -> int:  # noqa: ARG002 - no event has a name here
-        """Read one event's data: nobody is known to stream moderations, and an answer is one all the same."""
-        self.read_answer(data, facts)
-        return 0
+    prompt = ()

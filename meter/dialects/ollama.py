@@ -116,7 +116,7 @@ class Embed:
         facts.response_model = name(told.model) or facts.response_model
         facts.fail(error_of({"error": told.error}))
         if facts.error is None and (told.embedding or told.embeddings or told.data):
-            facts.said = facts.said or 0.0
+            facts.answered()
         if (prompt := count(told.prompt_eval_count)) is not None:
             facts.usage = {"input": prompt}
         elif isinstance(told.usage, dict):
@@ -148,13 +148,13 @@ def _read(told: _Line, facts: Facts) -> int:
 
 def _read_end(told: _Line, facts: Facts) -> int:
     facts.terminated = True
-    facts.said = facts.said or 0.0
+    facts.answered()
     facts.usage = _usage(told) or facts.usage
     facts.final_usage = facts.usage is not None
     reason = name(told.done_reason)
     if reason is None:
         return 0
-    facts.finish_reasons[0] = reason
+    facts.finish(0, reason)
     return Marks.FINISH
 
 

@@ -91,7 +91,7 @@ def _read_response(response: Mapping[str, Any], facts: Facts, *, done: bool) -> 
     if status is None:
         return 0
     # Why one was cancelled (somebody spoke, somebody said so) is no reason that a model had.
-    facts.finish_reasons[0] = (name(details.get("reason")) if status == "incomplete" else None) or status
+    facts.finish(0, (name(details.get("reason")) if status == "incomplete" else None) or status)
     return Marks.FINISH
 
 
@@ -116,7 +116,7 @@ class InputTranscriptions(_Messages):
         facts.say(text if said else None)
         if told.type.endswith(_COMPLETED):
             facts.terminated = True
-            facts.said = facts.said or 0.0
+            facts.answered()
             _read_usage(told.usage, facts)
         return Marks.CONTENT if said else 0
 

@@ -191,12 +191,12 @@ def _finish(response: Mapping[str, Any], told: Any, facts: Facts) -> int:
     if error is not None or status == "failed":
         facts.fail(error or "")
     elif status in ("completed", "incomplete"):
-        facts.said = facts.said or 0.0  # an answer was seen, if one without text
+        facts.answered()
     if status is None or status in _UNDER_WAY:
         return marks
     details = response.get("incomplete_details")
     why = name(details.get("reason")) if status == "incomplete" and isinstance(details, dict) else None
-    facts.finish_reasons[0] = why or status
+    facts.finish(0, why or status)
     return marks | Marks.FINISH
 
 
