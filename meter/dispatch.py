@@ -1,7 +1,7 @@
 """Sends a request to its upstream, and waits for the head of an answer.
 
 Usage is asked for here where that is due, and where an upstream refuses to be asked, the client's own bytes
-go up instead. Nothing else is ever sent twice but what `meter.upstream` and the settings say.
+go up instead. What else may be sent twice, and no more than that, `_again` says.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from meter.upstream import Answer, Client
 
 __all__ = ["Dispatch"]
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class Dispatch:
@@ -97,17 +99,20 @@ class Dispatch:
         except UnreachableError as error:
             if passage.refusal is not None:
                 raise passage.refusal from None
-            if (
-                self._upstreams[passage.upstream].resend_post
-                and passage.attempts == 1
-                and isinstance(body, bytes)
-            ):
+            if self._again(passage, body, reused=error.reused):
                 return await self._attempt(passage, url, fields, body)
             self._state.missed(passage.upstream, error.reason)
             message = f"the upstream gave no answer: {error.reason}"
             raise Refusal(502, "unreachable", message, outcome=Outcome.UNREACHABLE) from None
         self._state.reached(passage.upstream)
         return answer
+
+    def _again(self, passage: Passage, body: object, *, reused: bool) -> bool:
+        """Tell whether a request without an answer is to be sent once more; `reused` says on what it went."""
+        if passage.attempts > 1 or not (body is None or isinstance(body, bytes)):
+            return False
+        harmless = reused and passage.method in _SAFE
+        return harmless or (body is not None and self._upstreams[passage.upstream].resend_post)
 
 
 def _asking_fields(fields: Fields, length: int) -> Fields:

@@ -3,7 +3,8 @@
 Think of a finger that moves over the text from token to token and never goes back: what may come next is a
 row of a table, and what it is inside of is a stack. Nothing is built but the list of top-level members, so
 numbers of any length pass. What strict parsers refuse though servers take it (a byte order mark, NaN, lone
-surrogates, invalid UTF-8 in strings, duplicate names) is taken here too; what is not JSON is not.
+surrogates, invalid UTF-8 in strings, duplicate names) is taken here too; what is not JSON is not, but for
+what is found in answers all the same: control characters in strings, and odd blanks around the object.
 """
 
 from __future__ import annotations
@@ -26,16 +27,42 @@ _STRETCH = 1 << 18  # bytes of one string between two yields: below a millisecon
 
 _BLANKS = b" \t\n\r"
 _WS = rb"[ \t\n\r]{0,65536}+"  # bounded, because a run of millions would be skipped in one go
-_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?%b\{" % _WS)
-_EMPTY = re.compile(rb"%b%b\}" % (_HEAD.pattern, _WS))
-# Possessive, because a string of millions of escapes would fill the stack that backtracking needs.
-_TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))++')
-_TOKEN = re.compile(
-    rb'%b(?:("[^"\\\x00-\x1f]{0,4096}+")'
-    rb"|(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null|NaN|-?Infinity)"
-    rb'|(")|(\[)|(\{)|(\])|(\})|(,)|(:)%b|(\Z))' % (_WS, _WS)
+_ODD_WS = (  # what Python takes for blank too
+    rb"(?:[\x09-\x0d\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80"
+    rb"|\xe2(?:\x80[\x80-\x8a\xa8\xa9\xaf]|\x81\x9f)|\xe3\x80\x80){0,65536}+"
 )
-# The groups of `_TOKEN`, in order. A string that is long or has escapes is known by its opening quote.
+
+
+class _Writing(NamedTuple):
+    """How a text may be written."""
+
+    head: re.Pattern[bytes]
+    """All up to the first brace."""
+    text: re.Pattern[bytes]
+    """A stretch of a string."""
+    token: re.Pattern[bytes]
+    """Blanks, and one of what `_STRING` and the names after it stand for."""
+
+
+def _writing(plain: bytes, around: bytes) -> _Writing:
+    """Return how a text is written whose strings hold what is `plain`, with blanks `around` it."""
+    return _Writing(
+        re.compile(rb"(?:\xef\xbb\xbf)?%b\{" % around),
+        # Possessive, because a string of millions of escapes would fill the stack that backtracking needs.
+        re.compile(rb'(?:%b++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))++' % plain),
+        re.compile(
+            rb'%b(?:("%b{0,4096}+")'
+            rb"|(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null|NaN|-?Infinity)"
+            rb'|(")|(\[)|(\{)|(\])|(\})|(,)|(:)%b|%b(\Z))' % (_WS, plain, _WS, around)
+        ),
+    )
+
+
+_STRICT = _writing(rb'[^"\\\x00-\x1f]', _WS)
+_LENIENT = _writing(rb'[^"\\]', _ODD_WS)
+_EMPTY = re.compile(rb"%b%b\}" % (_LENIENT.head.pattern, _WS))
+
+# The groups of a writing's `token`, in order. A string that is long or has escapes is known by its opening quote.
 _STRING, _SCALAR, _QUOTE, _OPEN_ARRAY, _OPEN_OBJECT = range(1, 6)
 _SHUT_ARRAY, _SHUT_OBJECT, _COMMA, _COLON, _END = range(6, 11)
 
@@ -81,15 +108,18 @@ class Member(NamedTuple):
 
 
 def scan(
-    text: bytes, *, slice_tokens: int = 2_000, tokens: int = 2_000_000
+    text: bytes, *, strict: bool = True, slice_tokens: int = 2_000, tokens: int = 2_000_000
 ) -> Generator[None, None, list[Member] | None]:
     """Find the top-level members of one JSON object, in their order; `None` where `text` is anything else.
+
+    Where not `strict`, raw control characters may stand in strings, and blanks of any kind around the object.
 
     Yields every `slice_tokens` tokens and every 256 KiB of a string, so that a caller can give way to others.
     Nesting deeper than 1,000 gives `None` too, as do blanks of over 128 KiB in a row, more than 10,000
     members and more than `tokens` tokens (each name, plain value, bracket, comma and colon is one).
     """
-    head = _HEAD.match(text)
+    writing = _STRICT if strict else _LENIENT
+    head = writing.head.match(text)
     if head is None:
         return None
     outline = _Outline(text)
@@ -98,12 +128,12 @@ def scan(
         if not count % slice_tokens:
             yield
         row = _GRAMMAR[place]
-        token = _TOKEN.match(text, pos)
+        token = writing.token.match(text, pos)
         if token is None or (kind := token.lastindex or 0) not in row or len(stack) > _DEPTH:
             return None
         place, pos = row[kind], token.end()
         if kind == _QUOTE:
-            pos = yield from _string_end(text, pos)
+            pos = yield from _string_end(text, pos, writing.text)
         elif kind in _OPEN:
             stack.append(row[_SCALAR])
         elif kind in _SHUT:
@@ -144,12 +174,12 @@ class _Outline:
         return len(self.members) <= _MOST_MEMBERS
 
 
-def _string_end(text: bytes, pos: int) -> Generator[None, None, int]:
+def _string_end(text: bytes, pos: int, plain: re.Pattern[bytes]) -> Generator[None, None, int]:
     """Return one past the closing quote of the string whose text begins at `pos`.
 
     A malformed one takes the rest of `text`, after which too much is missing for any object to be whole.
     """
-    while stretch := _TEXT.match(text, pos, pos + _STRETCH):
+    while stretch := plain.match(text, pos, pos + _STRETCH):
         pos = stretch.end()
         if text.startswith(b'"', pos):
             return pos + 1
@@ -162,7 +192,7 @@ def _unescaped(name: bytes) -> str | None:
         quoted = name.decode()
     except UnicodeDecodeError:
         return None
-    return str(json.loads(quoted)) if "\\" in quoted else quoted[1:-1]
+    return str(json.loads(quoted, strict=False)) if "\\" in quoted else quoted[1:-1]
 
 
 def at_once(reading: Generator[None, None, _Read]) -> _Read:
@@ -175,8 +205,8 @@ def at_once(reading: Generator[None, None, _Read]) -> _Read:
 
 
 def members(text: bytes) -> list[Member] | None:
-    """Return what `scan` finds, in one go."""
-    return at_once(scan(text))
+    """Return what `scan` finds in an answer's text, which need not be written strictly, in one go."""
+    return at_once(scan(text, strict=False))
 
 
 def member_bytes(text: bytes, name: str) -> bytes | None:

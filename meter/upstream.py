@@ -51,8 +51,12 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SWITCHING = 101
 _FIRST_FINAL_STATUS = 200
 _INTERIM = frozenset((100, *range(102, 200)))
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+_FOLDED = re.compile(
+    rb"(?:[\r\n]*+HTTP/[0-9.]+ +1(?!01)[^\n]*\n(?![ \t])(?:[^\r\n][^\n]*\n)*+\r?\n)*+[\r\n]*+HTTP/[^\n]*\n[ \t]"
+)
+"""A blank where the first field should be, after as many interim heads as there are: aiohttp leaves it out."""
 
 _FIELDS: ContextVar[Fields] = ContextVar("_FIELDS")
 """Of the request that is being sent, for aiohttp itself takes text only, and one spelling of a name."""
@@ -61,11 +65,15 @@ _OWN_WORDS = (b"content-length", b"upgrade")
 
 
 class UnreachableError(Exception):
-    """No answer's head came: no connection, or one that broke before; `reason` says why, in words."""
+    """No answer's head came: no connection, or one that broke before; `reason` says why, in words.
 
-    def __init__(self, reason: str) -> None:
+    `reused` says that it was a connection used before, which broke before the first byte of an answer.
+    """
+
+    def __init__(self, reason: str, *, reused: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.reused = reused
 
 
 class TimedOutError(Exception):
@@ -94,6 +102,10 @@ class _Connection(Switching, ResponseHandler):
     end: End | None = None
     used = False
     """It has carried a request before."""
+    folded = False
+    """The first line of the answer's fields, or of an interim answer's, began with a blank."""
+    _heads: bytearray | None = None
+    """What has come of the heads up to the final one."""
     _interim = False
     """The last head that came was not the final one."""
     _over = False
@@ -120,13 +132,22 @@ class _Connection(Switching, ResponseHandler):
         if self.end is None and transport is not None and _owed(transport):
             reset(transport)
 
+    def set_response_params(self, **options: Any) -> None:
+        """Get ready for an answer."""
+        self._heads = bytearray()
+        super().set_response_params(**options)
+
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take note of what head came."""
         super().feed_data(data, size)
         self._interim = data[0].code in _INTERIM
+        if not self._interim and self._heads is not None:
+            self.folded, self._heads = _FOLDED.match(self._heads) is not None, None
 
     def data_received(self, data: bytes) -> None:
         """Be patient anew, and no longer than that, where an interim answer came: aiohttp waits for ever."""
+        if self._heads is not None:
+            self._heads += data
         super().data_received(data)
         if self._interim:
             self._interim = False
@@ -267,7 +288,7 @@ class _Response(aiohttp.ClientResponse):
             if used and not begun:
                 raise _BrokeEarlyError from None
             raise
-        if not self._is_clear(switched=protocol.upgraded):
+        if protocol.folded or not self._is_clear(switched=protocol.upgraded):
             protocol.close()  # it may have gone back to the pool already
             raise aiohttp.ClientPayloadError
         return self
@@ -419,16 +440,13 @@ class Client:
 
         Raises UnreachableError, TimedOutError.
         """
-        again = method in _SAFE and (body is None or isinstance(body, bytes))
         while True:  # at most once for each connection in the pool
             try:
                 return await self._send(upstream, method, url, fields, body)
             except _StaleError:
                 continue
             except _BrokeEarlyError:
-                if not again:
-                    raise UnreachableError(_CLOSED) from None
-                again = False
+                raise UnreachableError(_CLOSED, reused=True) from None
 
     async def _send(
         self,

@@ -283,7 +283,6 @@ def test_anything_is_read(folder: str) -> None:
 HIDDEN = [name for name in NAMES if load(name).hidden is not None]
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 FIRST = re.compile(rb'"usage"[ \t\n\r]*:[ \t\n\r]*null(?:[ \t\n\r]*,[ \t\n\r]*)?')
-CONTROL = re.compile(rb"[\x00-\x1f]")
 LATER = re.compile(rb'[ \t\n\r]*,[ \t\n\r]*"usage"[ \t\n\r]*:[ \t\n\r]*null')
 
 
@@ -356,7 +355,7 @@ def filtered(stream: bytes, limit: int) -> list[set[bytes]] | None:
             return None
         if len(raw) > limit or not values or (whole and pairs is None):
             out.append({raw})
-        elif pairs is None or (not whole and CONTROL.search(data)):
+        elif pairs is None:
             out.append({raw[:end] for end in range(len(raw) + 1)})
         elif told.get("timings") is not None:
             return None
@@ -370,8 +369,6 @@ def filtered(stream: bytes, limit: int) -> list[set[bytes]] | None:
             out.append(without_nulls(raw, data, pairs) if null else {raw})
             if not out[-1]:
                 return None
-            if CONTROL.search(data):  # no JSON, though it is read: whether it is edited is open
-                out[-1].add(raw)
     return out
 
 

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from meter.settings.checks import misfits
 from meter.settings.file import file_layer
 from meter.settings.layers import Layer, command_line_layer, environment_layer, origin
-from meter.settings.model import Admin, Key, Settings, Timeouts, UpstreamSettings, members
+from meter.settings.model import Admin, Budget, Key, Settings, Timeouts, UpstreamSettings, members
 from meter.settings.report import Problem, SettingsError, lines
 from meter.settings.tree import dotted, merged
 from meter.settings.words import sentence
@@ -36,22 +36,29 @@ if TYPE_CHECKING:
 
     from meter.settings.tree import Place
 
-__all__ = ["Admin", "Key", "Settings", "SettingsError", "Timeouts", "UpstreamSettings", "load"]
+__all__ = ["Admin", "Budget", "Key", "Settings", "SettingsError", "Timeouts", "UpstreamSettings", "load"]
 
 
 def load(
-    config: str | None, overrides: Mapping[str, Any], environ: Mapping[str, str] | None = None
+    config: str | None,
+    overrides: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    *,
+    serves: bool = True,
 ) -> Settings:
     """Read the settings from a file's name, the command line and the environment (`os.environ`).
 
     `overrides` are the options that were given, by dotted name (`port`, `ledger.url`), and `upstream`, a
-    URL, which adds an upstream named `default`. Raises `SettingsError` with all that is wrong.
+    URL, which adds an upstream named `default`. Only what `serves` needs an upstream. Raises `SettingsError`
+    with all that is wrong.
     """
     file = file_layer(config) if config else Layer()
     environment = environment_layer(os.environ if environ is None else environ)
     below = merged(environment.values, file.values)
     command_line = command_line_layer(overrides, below)
     values = merged(command_line.values, below)
+    if not serves:
+        values.setdefault("upstreams", ())
     layers = (command_line, environment, file)
     settings = None
     problems: dict[Place, Problem] = {}

@@ -34,7 +34,7 @@ def _none_at_all(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         yield ("upstreams",), NO_UPSTREAM
 
 
-_UNIQUE = ("upstreams.*.name", "upstreams.*.prefix", "keys.*.fingerprint")
+_UNIQUE = ("upstreams.*.name", "upstreams.*.prefix", "keys.*.fingerprint", "budgets.*.name")
 
 
 def _same_twice(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
@@ -112,8 +112,6 @@ _NOT_YET = "not supported by this version"
 # Delete a row when the thing is built.
 _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("workers", lambda workers: str(workers) != "1", f"more than one worker is {_NOT_YET}"),
-    ("budgets", bool, _NOT_YET),
-    ("response_headers.cost", _true, _NOT_YET),
     ("tracing.endpoint", bool, _NOT_YET),
     ("tracing.propagate", _true, _NOT_YET),
     ("tracing.content", _true, _NOT_YET),

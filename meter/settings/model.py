@@ -18,6 +18,7 @@ from meter.settings.quantities import (  # noqa: TC001  # pydantic reads annotat
     Size,
     SizeOrOff,
     SizeOrZero,
+    Usd,
 )
 from meter.settings.types import (
     BaseUrl,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from meter.settings.tree import Place
 
-__all__ = ["Admin", "Key", "Settings", "Timeouts", "UpstreamSettings", "members"]
+__all__ = ["Admin", "Budget", "Key", "Settings", "Timeouts", "UpstreamSettings", "members"]
 
 
 class _Group(BaseModel):
@@ -91,6 +92,8 @@ class UpstreamSettings(_Group):
     prefix: Prefix | None = None
     provider: Annotated[Name | None, Field(validate_default=True)] = None
     """As it was written, else the one that the host gives away, else `None`."""
+    models: dict[Text, Text] = {}
+    """Deployments and other names of this upstream's own, and the models that they are priced as."""
     usage: Literal["auto", "ask", "never"] = "auto"
     on_client_disconnect: Literal["cancel", "drain"] = "cancel"
     drain: Drain = Drain()
@@ -129,11 +132,36 @@ class Attribution(_Group):
     """These headers stay home."""
 
 
+class Refresh(_Group):
+    """Where the catalogue is read anew from."""
+
+    source: Text | None = None
+    """A file's path or a URL; `None`: the bundled catalogue stays as it is."""
+    every: Duration = 86400.0
+
+
 class Prices(_Group):
     """Where prices come from."""
 
     files: tuple[Text, ...] = ()
     catalogue: Annotated[Literal["on", "known", "off"], Switchable] = "on"
+    refresh: Refresh = Refresh()
+
+
+class Budget(_Group):
+    """What may be spent in a period by those whom it is about; about all, where it names nobody."""
+
+    name: Text
+    usd: Usd
+    period: Literal["hour", "day", "week", "month", "year"] = "month"
+    """Begins in UTC; a week on Monday."""
+    key: Text | None = None
+    """A key's name or fingerprint."""
+    tags: dict[Text, str] = {}
+    """Tags that all must be there."""
+    upstream: Name | None = None
+    stop: bool = False
+    """Requests are refused once it is spent."""
 
 
 class Usage(_Group):
@@ -232,7 +260,7 @@ class Settings(_Group):
     keys: tuple[Key, ...] = ()
     attribution: Attribution = Attribution()
     prices: Prices = Prices()
-    budgets: tuple[dict[str, Any], ...] = ()
+    budgets: tuple[Budget, ...] = ()
     usage: Usage = Usage()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()

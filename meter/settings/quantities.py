@@ -1,9 +1,10 @@
-"""Durations in seconds and sizes in bytes: a number with a unit, or a number of seconds or bytes."""
+"""Durations in seconds, sizes in bytes, amounts of money: a number, with a unit where it has one."""
 
 from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -15,7 +16,7 @@ from meter.settings.types import expected
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Duration", "DurationOrZero", "Size", "SizeOrOff", "SizeOrZero"]
+__all__ = ["Duration", "DurationOrZero", "Size", "SizeOrOff", "SizeOrZero", "Usd"]
 
 
 class _Scale(NamedTuple):
@@ -92,6 +93,25 @@ def _bytes_or_off(value: object) -> int | None:
         raise expected(f"{_SIZE.what}, or off") from None
 
 
+_AMOUNT = re.compile(r"\d{1,12}(?:\.\d{1,12})?")
+
+
+def _usd(value: object) -> Decimal:
+    # A float goes through its text: 0.1 USD are a tenth.
+    text = "" if isinstance(value, bool) else format(Decimal(str(value)), "f") if _is_number(value) else value
+    if isinstance(text, str) and _AMOUNT.fullmatch(text) and Decimal(text) > 0:
+        return Decimal(text)
+    raise expected("an amount of USD above 0, such as 500 or 0.25")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | Decimal)
+
+
+def _show_usd(amount: Decimal) -> str:
+    return format(amount.normalize(), "f")
+
+
 def _show_bytes(size: int | None) -> str:
     return "off" if size is None else _SIZE.show(size)
 
@@ -103,3 +123,4 @@ DurationOrZero = Annotated[
 Size = Annotated[int, BeforeValidator(_bytes), PlainSerializer(_SIZE.show)]
 SizeOrZero = Annotated[int, BeforeValidator(partial(_bytes, zero=True)), PlainSerializer(_SIZE.show)]
 SizeOrOff = Annotated[int | None, BeforeValidator(_bytes_or_off), PlainSerializer(_show_bytes)]
+Usd = Annotated[Decimal, BeforeValidator(_usd), PlainSerializer(_show_usd)]

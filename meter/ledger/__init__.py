@@ -1,0 +1,10 @@
+"""The ledger: a row for every exchange, kept in SQLite or PostgreSQL.
+
+Metrics forget at a restart; the ledger answers what was spent, by whom and on what, and lets the past be
+priced anew. The proxy only ever adds to it, through `meter.sinks.ledger`; commands and the admin port read.
+
+    schema      the tables, and how a record becomes a row
+    migrations  how a database of an earlier version becomes one of this
+    database    opening one: which it is, its pragmas, its version
+    book-keeping modules beside these each ask or change one thing
+"""
