@@ -1,9 +1,10 @@
 """Keeps a JSON text's shape and leaves out its bulk, as it comes.
 
 An answer may hold megabytes of base64 or of numbers before the few members that matter. Think of somebody who
-copies a form and leaves empty what was a page of text: long strings become empty ones, long runs of numbers
-become a 0, everything else stays. What is left of a valid text is valid, and small enough to be
-decoded at once. How many tokens were left out is estimated.
+copies a form and leaves empty what was a page of text: long strings become empty ones, of many numbers in a
+row three stay, of one number the first 256 digits, and everything else stays. What is left of a valid text is
+valid, says the same however the text was cut, and is small enough to be decoded at once. How many tokens were
+left out is estimated.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ _SHORT = re.compile(rb'(?:[^"\\]{0,256}+"[^"\\]{0,256}+(?:\\.[^"\\]{0,64}+){0,8}
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 # Possessive, because a run that ends otherwise than hoped for would be read again from each of its bytes.
 _NUMBERS = re.compile(rb"[-0-9][-+0-9eE., \t\r\n]{62,}+")
+_DIGITS = re.compile(rb"(?<![0-9])([0-9]{256})[0-9]++")
+"""No count is as long, nor does anybody tell the rest of a fraction."""
+_SPACE = re.compile(rb"([ \t\r\n])[ \t\r\n]++")
 _IN_RUNS = b"-+0123456789eE., \t\r\n"
 _NOT_FIRST = b"+eE."
-_SIGNS = b"-+eE., \t\r\n"
-_BLANKS = b" \t\r\n"
 _LONGEST_RUN = 256
+_FEW = 3
+"""Commas; a run with fewer may be a member's value."""
+_LONGEST_HELD = 1024
+"""Bytes: a lone number, made short, is shorter."""
 
 
 class Abridger:
@@ -82,9 +88,7 @@ class Abridger:
         if quote < 0:
             stretch = self._without_run(stretch)
         if len(stretch) > _LONGEST_RUN:
-            self._numbers += stretch.count(b",")
-            stretch = _NUMBERS.sub(_a_zero, stretch)
-            self._numbers -= stretch.count(b",")
+            stretch = self._shortened(stretch)
         self._kept += stretch
         if quote < 0:
             return len(piece)
@@ -95,9 +99,17 @@ class Abridger:
     def _without_run(self, stretch: bytes) -> bytes:
         """Take numbers that may go on in the next piece off the end, and keep them, made short, for it."""
         run = stretch[len(stretch.rstrip(_IN_RUNS)) :].lstrip(_NOT_FIRST)
-        self._run = _shortened(run)
-        self._numbers += run.count(b",") - self._run.count(b",")
+        held = run if len(run) <= _LONGEST_RUN else self._shortened(run)
+        if len(held) > _LONGEST_HELD:
+            return stretch[: len(stretch) - len(run)] + held
+        self._run = held
         return stretch[: len(stretch) - len(run)]
+
+    def _shortened(self, stretch: bytes) -> bytes:
+        """Return a stretch between strings without most of its numbers, of their digits and of its blanks."""
+        short = _NUMBERS.sub(_few, stretch)
+        self._numbers += stretch.count(b",") - short.count(b",")
+        return _SPACE.sub(rb"\1", _DIGITS.sub(rb"\1", short))
 
     def _string(self, piece: bytes, at: int) -> int:
         """Copy what is left of the string, as far as it is wanted; return where it ends."""
@@ -127,21 +139,9 @@ class Abridger:
         self._inside = False
 
 
-def _a_zero(run: re.Match[bytes]) -> bytes:
-    """Return what stands for a run of numbers: one, and what separates the last from what follows."""
-    return b"0" + run[0][len(run[0].rstrip(_SIGNS)) :].translate(None, _BLANKS)
-
-
-def _shortened(run: bytes) -> bytes:
-    """Return a run of numbers that may go on, made short: of those before its last, that there are any."""
-    if len(run) <= _LONGEST_RUN:
-        return run
-    before, comma, last = run.rpartition(b",")
-    before, last = before.translate(None, _BLANKS), last.strip(_BLANKS)
-    if len(last) > _LONGEST_RUN:
-        last = b"1" + last[len(last.rstrip(_SIGNS)) :]
-    first = b"," if before.startswith(b",") else b""
-    return first + (b"0" if before.strip(b",") else b"") + comma + last
+def _few(run: re.Match[bytes]) -> bytes:
+    """Return what stands for a run of numbers: two zeros and its last."""
+    return run[0] if run[0].count(b",") < _FEW else b"0,0," + run[0].rpartition(b",")[2]
 
 
 def abridged(text: bytes, most: int = SHORT_TEXT) -> bytes | None:

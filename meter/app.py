@@ -11,42 +11,51 @@ import asyncio
 import logging
 import os
 import signal
-import ssl
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from meter import __version__, providers
+from meter import __version__, directories, pricing
 from meter.admin import Admin
 from meter.backgrounds import Backgrounds
+from meter.budget import Budgets
 from meter.keys import Keys, salt_from
-from meter.labels import Admission
-from meter.listener import Listener
-from meter.price import Book
-from meter.prices.catalogue import CatalogueSource
-from meter.prices.file import PriceFileError, load
+from meter.ledger.errors import LedgerError
+from meter.ledger.questions import Questions
+from meter.parts import parts_of
+from meter.ports import listen, listener_for, settle, tls_context
+from meter.prices.file import PriceFileError
 from meter.proxy import Proxy
+from meter.recent import Recent
+from meter.renewal import keep_fresh
 from meter.routing import Routes
 from meter.settings import SettingsError
 from meter.sinks import Sinks
+from meter.sinks.ledger import LedgerSink
 from meter.sinks.log import Journal, LibraryLog, LogSink
-from meter.sinks.prometheus import Catalogue, PrometheusSink
+from meter.sinks.prometheus import PrometheusSink
 from meter.state import State
-from meter.upstream import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from decimal import Decimal
     from typing import Any, BinaryIO
 
+    from sqlalchemy import Connection
+
+    from meter.budget import Budget
+    from meter.ledger.schema import Tables
+    from meter.parts import Parts
     from meter.price import Source
     from meter.settings import Settings
+    from meter.sinks import Sink
+    from meter.upstream import Client
 
 __all__ = ["Running", "run", "serving"]
 
-_SINKS = ("prometheus", "log")
+_SINKS = ("prometheus", "log", "budgets", "ledger")
 _PARTS = ("proxy", "tap", "book")
 """What else may fail without a client noticing, and is counted beside the sinks."""
 
@@ -56,8 +65,8 @@ _FIXED = ("host", "port", "admin_host", "admin_port", "workers", "ledger", "tls"
 _LAG_SECONDS = 0.5
 """How often the event loop's lateness is measured."""
 
-_CLOSE_SECONDS = 1.0
-"""What has been broken off is given so long to be recorded."""
+_BUDGETS_SECONDS = 10.0
+"""How often the ledger is asked what others have spent."""
 
 _LOOK_SECONDS = 0.05
 """How often it is looked whether anything is still under way."""
@@ -66,45 +75,12 @@ _REPORT_SECONDS = 60.0
 """A failing part is logged so often at the most."""
 
 
-class _Parts(NamedTuple):
-    """What one reading of the settings makes, before anybody is served by it."""
-
-    settings: Settings
-    book: Book
-    client: Client
-    admission: Admission
-    catalogue: Catalogue | None
-
-
-def _parts(settings: Settings) -> _Parts:
-    """Make the parts; raises PriceFileError where a price file is wrong, OSError where one is not there."""
-    sources: list[Source] = [load(path) for path in settings.prices.files]
-    if settings.prices.catalogue != "off":
-        known_only = settings.prices.catalogue == "known"
-        sources.append(CatalogueSource(ids=providers.catalogue_id, known_only=known_only))
-    book = Book(sources)
-    admission = Admission(
-        models=book.models(),
-        keys={key.name for key in settings.keys},
-        label_names=settings.attribution.labels,
-        limits=settings.limits.series,
-    )
-    return _Parts(settings, book, Client(settings), admission, _catalogue_facts(sources))
-
-
-def _catalogue_facts(sources: list[Source]) -> Catalogue | None:
-    for source in sources:
-        if isinstance(source, CatalogueSource):
-            return Catalogue(
-                source=source.name, revision=source.revision, timestamp=source.timestamp(time.time())
-            )
-    return None
-
-
 class Running:
     """A proxy that is listening."""
 
-    def __init__(self, parts: _Parts, read: Callable[[], Settings], journal: Journal) -> None:
+    def __init__(
+        self, parts: Parts, read: Callable[[], Settings], journal: Journal, catalogue: Source | None
+    ) -> None:
         self.url = ""
         """What clients put before `/v1`, such as `http://127.0.0.1:8080`."""
         self.admin_url = ""
@@ -112,6 +88,11 @@ class Running:
         """Set when the process has been told to stop; what is under way has not ended yet."""
         names = [u.name for u in parts.settings.upstreams]
         self.state = State(names, partial(_tell_change, journal))
+        self.budgets = Budgets(
+            parts.settings.budgets,
+            partial(_tell_reached, journal),
+            ledger=parts.settings.ledger.url != "off",
+        )
         self.prometheus = PrometheusSink(
             admission=parts.admission,
             state=self.state,
@@ -119,13 +100,22 @@ class Running:
             upstreams=names,
             sinks=(*_SINKS, *_PARTS),
             catalogue=parts.catalogue,
+            budgets=self.budgets,
         )
         self._settings = parts.settings
         self._read = read
         self._log = journal
         self._report = _Report(self.prometheus, journal)
         journal.tell(partial(self.prometheus.sink_dropped, "log"), partial(self._report, "log"))
-        self.sinks = Sinks((self.prometheus, LogSink(journal)), self._report)
+        self.recent = Recent()
+        url = parts.settings.ledger.url or directories.ledger_url(os.environ)
+        ledger = self._ledger(url) if url != "off" else ()
+        self._questions = Questions(url) if url != "off" else None
+        """What the admin port asks of the ledger."""
+        self.sinks = Sinks(
+            (self.prometheus, LogSink(journal), self.budgets, self.recent, *ledger), self._report
+        )
+        self._catalogue = catalogue
         self._backgrounds = Backgrounds()
         self._proxies: dict[Proxy, Client] = {}
         """The one that serves, last, and those before it that still have something under way."""
@@ -134,16 +124,41 @@ class Running:
         """Set when what is under way is to be broken off."""
         self._reloading = asyncio.Lock()
 
-    async def listen(self, stack: AsyncExitStack, parts: _Parts) -> None:
+    def _ledger(self, url: str) -> Iterator[Sink]:
+        settings = self._settings.ledger
+        yield LedgerSink(
+            url,
+            retention=settings.retention,
+            rollups=settings.rollups,
+            spill=directories.state(os.environ),
+            on_drop=partial(self.prometheus.sink_dropped, "ledger"),
+            on_error=partial(self._report, "ledger"),
+            on_kept=self.budgets.kept,
+            between=(_BUDGETS_SECONDS, self._ask_budgets),
+            optional=settings.url is None,
+        )
+
+    def _ask_budgets(self, connection: Connection, tables: Tables) -> None:
+        """Take the ledger's word for what was spent, by all who write into it."""
+        from meter.ledger.reading import spent  # noqa: PLC0415 - SQLAlchemy, which its thread has by now
+
+        def asked(budget: Budget, since: datetime) -> Decimal:
+            return spent(
+                connection, tables, since=since, key=budget.key, tags=budget.tags, upstream=budget.upstream
+            )
+
+        self.budgets.ask(asked, datetime.now(UTC))
+
+    async def listen(self, stack: AsyncExitStack, parts: Parts) -> None:
         """Listen on both ports until `stack` is left; raises OSError where one cannot be had."""
         settings = self._settings
         proxy, admin = await self._begin(parts), self._admin()
-        self._listeners = (_listener(settings, proxy), _listener(settings, admin))
-        tls = _tls(settings)
-        self.admin_url = await _listen(
+        self._listeners = (listener_for(settings, proxy), listener_for(settings, admin))
+        tls = tls_context(settings)
+        self.admin_url = await listen(
             stack, self._listeners[1], settings.admin_host, settings.admin_port, None
         )
-        self.url = await _listen(stack, self._listeners[0], settings.host, settings.port, tls)
+        self.url = await listen(stack, self._listeners[0], settings.host, settings.port, tls)
         self.state.listening = True
         self._log.info("ready", listener="admin", url=self.admin_url)
         self._log.info("ready", listener="proxy", url=self.url)
@@ -178,7 +193,7 @@ class Running:
         for client in self._proxies.values():
             await client.close()
 
-    # Settings that are read again.
+    # Settings and prices that are read again.
 
     def reload_soon(self) -> None:
         """Read the settings again, as soon as may be."""
@@ -190,28 +205,51 @@ class Running:
             try:
                 settings = await asyncio.to_thread(self._read)
                 fixed = {name: getattr(self._settings, name) for name in _FIXED}
-                parts = await asyncio.to_thread(_parts, settings.model_copy(update=fixed))
-                names = [u.name for u in settings.upstreams]
-                self.prometheus.reconfigure(
-                    admission=parts.admission, upstreams=names, catalogue=parts.catalogue
-                )
+                same = settings.prices == self._settings.prices
+                catalogue = self._catalogue if same else await asyncio.to_thread(_catalogue, settings)
+                await self._adopt(settings.model_copy(update=fixed), catalogue)
             except (SettingsError, PriceFileError, OSError, ValueError) as error:
                 self.prometheus.reloaded(False)
                 self._log.note("error", "reload_failed", reason=str(error))
                 return
-            self.state.know(names)
-            self._settings = parts.settings
-            self._log.settle(settings.log.level, settings.log.format)
-            before = list(self._proxies.items())
-            _settle(self._listeners[0], parts.settings, await self._begin(parts))
-            _settle(self._listeners[1], parts.settings, self._admin())
-            for proxy, client in before:
-                self._spawn(self._retire(proxy, client))
             self.prometheus.reloaded(True)
             ignored = [name for name, value in fixed.items() if getattr(settings, name) != value]
             self._log.note("info", "reloaded", ignored=ignored)
 
-    async def _begin(self, parts: _Parts) -> Proxy:
+    async def keep_fresh(self) -> None:
+        """Read the catalogue anew every so often, if that is wanted; never returns."""
+        await keep_fresh(
+            lambda: self._settings,
+            lambda: self._catalogue,
+            self._adopt_catalogue,
+            lambda reason: self._log.note("warning", "catalogue_refresh_failed", reason=reason),
+        )
+
+    async def _adopt_catalogue(self, catalogue: Source) -> None:
+        async with self._reloading:
+            try:
+                await self._adopt(self._settings, catalogue)
+            except (PriceFileError, OSError) as error:  # a price file has become a wrong one
+                self._log.note("warning", "catalogue_refresh_failed", reason=str(error))
+                return
+            self._log.note("info", "catalogue_refreshed", revision=catalogue.revision)
+
+    async def _adopt(self, settings: Settings, catalogue: Source | None) -> None:
+        """Serve by these settings from now on; raises what `parts_of` does, and nothing has changed then."""
+        parts = await asyncio.to_thread(parts_of, settings, catalogue)
+        names = [u.name for u in settings.upstreams]
+        self.prometheus.reconfigure(admission=parts.admission, upstreams=names, catalogue=parts.catalogue)
+        self.state.know(names)
+        self.budgets.settle(settings.budgets)
+        self._settings, self._catalogue = settings, catalogue
+        self._log.settle(settings.log.level, settings.log.format)
+        before = list(self._proxies.items())
+        settle(self._listeners[0], settings, await self._begin(parts))
+        settle(self._listeners[1], settings, self._admin())
+        for proxy, client in before:
+            self._spawn(self._retire(proxy, client))
+
+    async def _begin(self, parts: Parts) -> Proxy:
         settings = parts.settings
         await parts.client.open()
         proxy = Proxy(
@@ -224,12 +262,21 @@ class Running:
             state=self.state,
             backgrounds=self._backgrounds,
             report=self._report,
+            budgets=self.budgets,
         )
         self._proxies[proxy] = parts.client
         return proxy
 
     def _admin(self) -> Admin:
-        return Admin(self._settings.admin, self.prometheus, self.state)
+        return Admin(
+            self._settings.admin,
+            self.prometheus,
+            self.state,
+            questions=self._questions,
+            budgets=self.budgets,
+            recent=self.recent,
+            keys=Keys(self._settings.keys, salt_from(os.environ)),
+        )
 
     async def _retire(self, proxy: Proxy, client: Client) -> None:
         """Let go of a proxy that serves nobody new, once all that it has begun has ended."""
@@ -253,19 +300,19 @@ async def serving(
     `read` reads the settings again for a reload; the log goes to `stream`, standard output where there is
     none. Raises OSError where a port cannot be had, PriceFileError where a price file is wrong.
     """
-    parts = _parts(settings)
+    catalogue = _catalogue(settings)
+    parts = parts_of(settings, catalogue)
     async with AsyncExitStack() as stack:
         journal = Journal(stream)
         stack.callback(journal.close)
         journal.settle(settings.log.level, settings.log.format)
-        running = Running(parts, read or (lambda: settings), journal)
-        if settings.ledger.url not in (None, "off"):
-            journal.warning("ledger_not_supported")  # what passes is metered all the same
+        running = Running(parts, read or (lambda: settings), journal, catalogue)
         stack.callback(running.sinks.close)
         stack.enter_context(_library_log(journal))
         stack.push_async_callback(running.let_go)
         await running.listen(stack, parts)
-        await stack.enter_async_context(_background(_measure_lag(running.prometheus)))
+        for work in (_measure_lag(running.prometheus), running.keep_fresh()):
+            await stack.enter_async_context(_background(work))
         try:
             yield running
         finally:
@@ -304,11 +351,20 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
+def _catalogue(settings: Settings) -> Source | None:
+    return pricing.catalogue(settings, directories.state(os.environ))
+
+
 def _tell_change(log: Journal, upstream: str, reason: str | None) -> None:
     if reason is None:
         log.note("info", "upstream_up", upstream=upstream)
     else:
         log.note("warning", "upstream_down", upstream=upstream, reason=reason)
+
+
+def _tell_reached(log: Journal, budget: Budget, percent: int, spent: Decimal) -> None:
+    told = {"period": budget.period, "usd": float(budget.usd), "spent_usd": float(spent)}
+    log.note("warning", "budget_reached", budget=budget.name, percent=percent, **told)
 
 
 class _Report:
@@ -320,57 +376,14 @@ class _Report:
         self._next: dict[str, float] = {}
 
     def __call__(self, part: str, error: BaseException | None) -> None:
-        """Count a failure; of the error only its class is told, for its text may quote what was sent."""
+        """Count a failure; only its class is told, as texts may quote what was sent; a ledger's do not."""
         self._prometheus.sink_failed(part)
         now = time.monotonic()
         if self._next.get(part, now) <= now:
             self._next[part] = now + _REPORT_SECONDS
             exception = type(error).__name__ if error else None
-            self._log.note("error", "sink_failing", sink=part, exception=exception)
-
-
-def _listener(settings: Settings, desk: Admin | Proxy) -> Listener:
-    listener = Listener()
-    _settle(listener, settings, desk)
-    return listener
-
-
-def _settle(listener: Listener, settings: Settings, desk: Admin | Proxy) -> None:
-    """Let a listener ask `desk` from its next connection or request on, with the patience of `settings`."""
-    listener.settle(
-        desk.handle,
-        desk.malformed,
-        head_seconds=settings.timeouts.client_head,
-        keep_alive_seconds=settings.timeouts.keep_alive,
-        header_bytes=settings.limits.header_bytes,
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """Return how the proxy port speaks TLS, None where it does not."""
-    if settings.tls.cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls.cert, settings.tls.key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-async def _listen(
-    stack: AsyncExitStack, listener: Listener, host: str, port: int, tls: ssl.SSLContext | None
-) -> str:
-    """Start a listener; return its URL, with the port that was had."""
-    runner = web.ServerRunner(listener, shutdown_timeout=_CLOSE_SECONDS)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
-    except OSError as error:
-        reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
-        raise OSError(error.errno, f"{host} port {port}: {reason}") from None
-    bound = runner.addresses[0]
-    name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return f"{'http' if tls is None else 'https'}://{name}:{bound[1]}"
+            reason = {"reason": str(error)} if isinstance(error, LedgerError) else {}
+            self._log.note("error", "sink_failing", sink=part, exception=exception, **reason)
 
 
 async def _measure_lag(prometheus: PrometheusSink) -> None:

@@ -20,6 +20,7 @@ METER_CODES = frozenset(
     (
         "bad_request",
         "body_too_large",
+        "budget_exceeded",
         "draining",
         "internal_error",
         "method_not_allowed",

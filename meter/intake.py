@@ -60,7 +60,7 @@ class Intake:
         held = bytearray()  # a list of pieces, each as short as the client likes, would hold far more
         while piece := await self._piece(request, passage):
             held += piece
-            if not self._hold(passage, len(piece)):
+            if not self.hold(passage, len(piece)):
                 return self._streamed(request, passage, held)
         passage.read_at = time.monotonic()
         body = bytes(held)
@@ -101,8 +101,8 @@ class Intake:
             passage.refusal = refusal
             raise
 
-    def _hold(self, passage: Passage, size: int) -> bool:
-        """Count `size` more bytes as held; tell whether as many may be."""
+    def hold(self, passage: Passage, size: int) -> bool:
+        """Count `size` more bytes of an exchange as held; tell whether as many may be."""
         passage.held += size
         self._held += size
         return passage.held <= self._limits.inspect_bytes and self._held <= self._limits.inspect_total

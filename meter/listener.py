@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import StreamWriter
 
 from meter.switching import Switching, reset
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from typing import TypeAlias
 
     from aiohttp import StreamReader
@@ -62,11 +63,22 @@ class RawAnswer(web.StreamResponse):
     """An answer whose head is written as given: status, reason and fields, in their order and spelling."""
 
     def __init__(
-        self, status: int, reason: str, fields: Fields, *, body: bytes = b"", keep_alive: bool = True
+        self,
+        status: int,
+        reason: str,
+        fields: Fields,
+        *,
+        body: bytes = b"",
+        keep_alive: bool = True,
+        announced: Sequence[bytes] = (),
     ) -> None:
+        """Make an answer; `announced` are the names of `trailers`, told in the head where they can follow."""
         super().__init__(status=status, reason=reason)
         self._fields = fields
         self._whole = body
+        self._announced = announced
+        self.trailers: Fields = []
+        """What goes behind the last chunk, if that was announced; set before the answer ends."""
         self._delimited = True
         """The end of the body shows before the connection's."""
         self._may_keep_alive = keep_alive
@@ -87,6 +99,8 @@ class RawAnswer(web.StreamResponse):
             if request.version >= HttpVersion11:
                 writer.enable_chunking()
                 self._fields.append((b"Transfer-Encoding", b"chunked"))
+                if self._announced:
+                    self._fields.append((b"Trailer", b", ".join(self._announced)))
             else:
                 keep = self._delimited = False
         if not keep:
@@ -111,22 +125,29 @@ class RawAnswer(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """End the answer, with the body it was made with if it has not been written."""
-        request = self._req
+        request, writer = self._req, self._payload_writer
         bodiless = request is not None and request.method == "HEAD"
-        await super().write_eof(data if bodiless else self._whole or data)
+        data = data if bodiless else self._whole or data
+        if self.trailers and isinstance(writer, StreamWriter) and writer.chunked:
+            if data:
+                await self.write(data)
+            writer.chunked = False  # the last chunk stands here, for aiohttp's takes nothing behind it
+            data = b"0\r\n%s\r\n" % _lines(self.trailers)
+        await super().write_eof(data)
 
     async def _write_headers(self) -> None:
         request, writer = self._req, self._payload_writer
         assert request is not None  # noqa: S101 - set by `prepare`
         minor = 1 if request.version >= HttpVersion11 else 0
         reason = (self.reason or "").encode("utf-8", "surrogateescape")
-        head = bytearray(b"HTTP/1.%d %d %s\r\n" % (minor, self.status, reason))
-        for name, value in self._fields:
-            head += b"%s: %s\r\n" % (name, value)
-        head += b"\r\n"
+        head = b"HTTP/1.%d %d %s\r\n%s\r\n" % (minor, self.status, reason, _lines(self._fields))
         # `write_headers` takes text only, and drops bytes that are not UTF-8.
-        writer._headers_buf = bytes(head)  # type: ignore[union-attr] # noqa: SLF001
+        writer._headers_buf = head  # type: ignore[union-attr] # noqa: SLF001
         writer.send_headers()  # type: ignore[union-attr]
+
+
+def _lines(fields: Fields) -> bytes:
+    return b"".join([b"%s: %s\r\n" % field for field in fields])
 
 
 class PatientAnswer(RawAnswer):

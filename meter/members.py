@@ -62,7 +62,7 @@ _STRICT = _writing(rb'[^"\\\x00-\x1f]', _WS)
 _LENIENT = _writing(rb'[^"\\]', _ODD_WS)
 _EMPTY = re.compile(rb"%b%b\}" % (_LENIENT.head.pattern, _WS))
 
-# The groups of a writing's `token`, in order. A string that is long or has escapes is known by its opening quote.
+# The groups of a writing's `token`, in order. A string that is long or has escapes is known by its quote.
 _STRING, _SCALAR, _QUOTE, _OPEN_ARRAY, _OPEN_OBJECT = range(1, 6)
 _SHUT_ARRAY, _SHUT_OBJECT, _COMMA, _COLON, _END = range(6, 11)
 

@@ -29,8 +29,8 @@ __all__ = ["Passage", "Refusal"]
 class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the program
     """An answer of Meter's own instead of an upstream's.
 
-    The client gets `status`, and `code` and `message` in an error body; `outcome` is how the exchange ended;
-    `close` says that the connection is of no more use.
+    The client gets `status`, `fields` and, in an error body, `code` and `message`; `outcome` is how the
+    exchange ended; `close` says that the connection is of no more use.
     """
 
     def __init__(
@@ -41,9 +41,11 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the p
         *,
         outcome: Outcome = Outcome.REJECTED,
         close: bool = False,
+        fields: Fields | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.outcome, self.close = status, code, message, outcome, close
+        self.fields = fields or []
 
 
 class Breakable(Protocol):
@@ -87,6 +89,8 @@ class Passage:
     """What watches the upstream's answer; None until there is one."""
     cause: Outcome | None = None
     """What broke the exchange off, the first thing that did; OK where it ended well before anything did."""
+    priced: Exchange | None = None
+    """The record, once it has been settled what the exchange costs; how it ended may still change."""
     refusal: Refusal | None = None
     """The answer of Meter's own that the client is given instead of the upstream's."""
     out: Breakable | None = None
@@ -142,6 +146,7 @@ class Passage:
             tap=turn.tap,
             cause=turn.cause,
             out=None,
+            priced=None,
             request_bytes=0,
             response_bytes=0,
             request_overhead=None,

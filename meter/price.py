@@ -14,17 +14,31 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cached_property
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meter.exchange import INPUT_KINDS, KINDS, PriceStatus, UsageSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
     from meter.exchange import Exchange
 
-__all__ = ["FALL_BACKS", "Bill", "Book", "Price", "Rates", "Source", "Tier"]
+__all__ = [
+    "FALL_BACKS",
+    "Bill",
+    "Book",
+    "Listed",
+    "Price",
+    "Quote",
+    "Rates",
+    "Source",
+    "Tier",
+    "Used",
+    "without_version",
+]
 
 FALL_BACKS: Mapping[str, str] = MappingProxyType(
     {
@@ -63,6 +77,24 @@ _YEAR, _MONTH, _DAY = "20[0-9]{2}", "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[
 _VERSION = re.compile(
     f"[-@:_](?:{_YEAR}-{_MONTH}-{_DAY}|{_YEAR}{_MONTH}{_DAY}|[0-9]{{2}}{_MONTH}{_DAY}|{_MONTH}{_DAY}|[0-9]{{3}})",
 )
+_ENDING_VERSION = re.compile(f"{_VERSION.pattern}\\Z")
+
+_MAKERS = (
+    "anthropic|azure|azure_ai|bedrock|cohere|deepseek|gemini|google|meta|meta-llama|minimax|mistral|mistralai"
+    "|moonshot|moonshotai|openai|perplexity|qwen|vertex_ai|voyage|x-ai|xai|z-ai|zai"
+)
+_PREFIX = re.compile(
+    # Who sells it: without it, one seller's model would take the price of another's.
+    r"(?P<seller>accounts/fireworks/models/)"
+    # Bedrock: an address, a region and a maker, of which only the last must be there.
+    r"|(?P<bedrock>(?:arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:(?:foundation-model|inference-profile)/)?"
+    r"(?:[a-z-]{2,8}\.)?(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|openai|qwen|writer)\.)"
+    # Google, and what gateways put before a name.
+    rf"|(?:projects/[^/]+/locations/[^/]+/)?publishers/[^/]+/models/|models/|(?:{_MAKERS})/",
+)
+_BEDROCK_REVISION = re.compile(r"-(?:v[0-9]+(?::[0-9]+)?|[0-9]+:[0-9]+)\Z")
+_PREFIXES = 3
+"""So many are taken off at the most; each look-up takes time, and clients choose names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +257,54 @@ class Source(Protocol):
     def models(self) -> frozenset[str]:
         """Give the names that may be shown before any upstream has answered to them."""
 
+    def listing(self, when: datetime) -> Iterator[Listed]:
+        """Give all prices for people to read; those that change by themselves as they are at `when` (UTC)."""
+
+
+class Listed(NamedTuple):
+    """A price as it stands in a source, with the place and the time that it holds for."""
+
+    price: Price
+    upstream: str | None = None
+    """The only upstream that it holds for; `None`: for any."""
+    provider: str | None = None
+    """The only provider that it holds for; `None`: for any."""
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The last day, in UTC."""
+    hours: str | None = None
+    """Hours of the day in UTC, as people write them; `None`: all day."""
+
+
+class Used(NamedTuple):
+    """All of an exchange that its price depends on, by the names that `Exchange` has for it."""
+
+    started_at: float
+    upstream: str
+    provider: str | None
+    request_model: str | None
+    response_model: str | None
+    service_tier: str | None
+    usage: Mapping[str, int] | None
+    units: Mapping[str, float]
+    usage_source: str
+    provider_cost_usd: Decimal | None
+
+
+_used = attrgetter(*Used._fields)
+
+
+class Quote(NamedTuple):
+    """What the book settles of an exchange, by the names that `Exchange` has for it."""
+
+    model: str | None
+    cost_usd: Decimal | None
+    computed_cost_usd: Decimal | None
+    cache_savings_usd: Decimal | None
+    price_status: PriceStatus
+    price_source: str | None
+    price_revision: str | None
+
 
 class _Found(NamedTuple):
     label: str | None
@@ -257,10 +337,17 @@ def _short(name: str | None) -> str | None:
 
 
 class Book:
-    """Sources of prices in the order in which they are asked."""
+    """Sources of prices in the order in which they are asked.
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    `aliases` are names that only one upstream knows, such as those of deployments, and the models that they
+    are priced as: upstream to name to model. They change no label.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], aliases: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         self.sources = tuple(sources)
+        self._aliases = {upstream: dict(names) for upstream, names in (aliases or {}).items() if names}
         self._kept: dict[tuple[str, str | None, str | None, str | None, int], _Found] = {}
 
     def models(self) -> frozenset[str]:
@@ -274,25 +361,46 @@ class Book:
     def find(
         self, models: Sequence[str], *, upstream: str, provider: str | None, when: datetime
     ) -> Price | None:
-        """Give the first source's price for the first of `models` that it has, else the next source's."""
+        """Give the first source's price for the first of `models` that it has, else the next source's.
+
+        A model that an alias stands for comes before all of them. Where no source has any, they are looked
+        up without what says in front of a name who makes it.
+        """
         found = (
             source.find(model, upstream=upstream, provider=provider, when=when)
+            for names in self._spellings(models, upstream, provider)
             for source in self.sources
-            for model in models
+            for model in names
         )
         return next((price for price in found if price is not None), None)
 
+    def listing(self, when: datetime) -> Iterator[Listed]:
+        """Give all prices of all sources, in the order in which these are asked."""
+        for source in self.sources:
+            yield from source.listing(when)
+
+    def _spellings(
+        self, models: Sequence[str], upstream: str, provider: str | None
+    ) -> Iterator[Sequence[str]]:
+        mapped = self._aliases.get(upstream, {})
+        names = (*(mapped[model] for model in models if model in mapped), *models)
+        yield names
+        yield tuple(bare for name in names for bare in _bare(name, provider))
+
     def price(self, exchange: Exchange) -> Exchange:
         """Give the same record with its model, cost and price settled."""
-        label, price = self._resolve(exchange)
-        usage, units, told = exchange.usage or {}, exchange.units, exchange.provider_cost_usd
-        countable = exchange.usage_source in _COUNTED and bool(usage or units)
-        bill = price.bill(usage, units, exchange.service_tier) if price is not None and countable else None
+        return replace(exchange, **self.quote(Used(*_used(exchange)))._asdict())
+
+    def quote(self, used: Used) -> Quote:
+        """Give what `price` settles, of an exchange that is told in part."""
+        label, price = self._resolve(used)
+        usage, units, told = used.usage or {}, used.units, used.provider_cost_usd
+        countable = used.usage_source in _COUNTED and bool(usage or units)
+        bill = price.bill(usage, units, used.service_tier) if price is not None and countable else None
         computed, savings = bill or (None, None)
         said = None if told is None else _rounded(told)
         verdict = _UPSTREAMS_WORD if said is not None else _verdict(price, bill) if countable else _NOTHING
-        return replace(
-            exchange,
+        return Quote(
             model=label,
             cost_usd=computed if said is None else said,
             computed_cost_usd=computed,
@@ -302,17 +410,17 @@ class Book:
             price_revision=verdict.revision,
         )
 
-    def _resolve(self, exchange: Exchange) -> _Found:
-        answered, asked = _short(exchange.response_model), _short(exchange.request_model)
-        quarter = int(exchange.started_at // _GRID_SECONDS)
-        key = (exchange.upstream, exchange.provider, answered, asked, quarter)
+    def _resolve(self, used: Used) -> _Found:
+        answered, asked = _short(used.response_model), _short(used.request_model)
+        quarter = int(used.started_at // _GRID_SECONDS)
+        key = (used.upstream, used.provider, answered, asked, quarter)
         found = self._kept.get(key)
         if found is None:
             found = self._look_up(*key)
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             self._kept[key] = found
-        return found if found.label is not None else found._replace(label=exchange.request_model or None)
+        return found if found.label is not None else found._replace(label=used.request_model or None)
 
     def _look_up(
         self,
@@ -331,8 +439,29 @@ class Book:
         return _Found(answered if trusted else asked, price)
 
 
+def without_version(model: str) -> str:
+    """Give a model's name without the date or the three-digit revision that ends it, if one does."""
+    found = _ENDING_VERSION.search(model)
+    return model[: found.start()] if found is not None and found.start() else model
+
+
 def _is_version_of(answered: str, asked: str | None) -> bool:
     """Whether one name is the other, or the other with a date or a three-digit revision."""
     if asked is None or not answered.startswith(asked):
         return False
     return answered == asked or _VERSION.fullmatch(answered, len(asked)) is not None
+
+
+def _bare(model: str, provider: str | None) -> Iterator[str]:
+    """Give a model's name without what stands in front of it, piece by piece.
+
+    What stands behind it stays, but for Bedrock's revision: `:free` is a price of its own.
+    """
+    for _ in range(_PREFIXES):
+        prefix = _PREFIX.match(model)
+        if prefix is None or (prefix["seller"] and provider is None):
+            return
+        model = model[prefix.end() :]
+        short = _BEDROCK_REVISION.sub("", model) if prefix["bedrock"] else model
+        if ":" not in short:
+            yield from filter(None, dict.fromkeys((model, short)))

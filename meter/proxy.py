@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import os
 import re
 import time
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
+from meter.budget import Budgets
+from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.dispatch import Dispatch
 from meter.exchange import Outcome, UsageSource
 from meter.headers import end_to_end, first, media_type, switching, wants_websocket, without
@@ -69,6 +74,7 @@ _REASONS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     502: "Bad Gateway",
     503: "Service Unavailable",
@@ -91,6 +97,7 @@ class Proxy:
         state: State,
         backgrounds: Backgrounds,
         report: Callable[[str, BaseException | None], None],
+        budgets: Budgets | None = None,
     ) -> None:
         """Put a proxy together; `report(part, error)` counts what went wrong within."""
         self._settings = settings
@@ -104,6 +111,7 @@ class Proxy:
         self._state = state
         self._dispatch = Dispatch(settings, client, state)
         self._backgrounds = backgrounds
+        self._budgets = budgets or Budgets()
         self._intake = Intake(settings, report)
         self._live: dict[str, Passage] = {}
         self._drains = {u.name for u in settings.upstreams if u.on_client_disconnect == "drain"}
@@ -255,7 +263,21 @@ class Proxy:
             raise Refusal(405, "method_not_allowed", "Max-Forwards is 0: OPTIONS goes no further")
         if found is None:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
+        if self._budgets.stops and _spends(passage):
+            self._stay_within_budget(passage)
         return address(self._routes.origin(found.upstream), found.target)
+
+    def _stay_within_budget(self, passage: Passage) -> None:
+        """Refuse what somebody asks for who has spent a budget that stops."""
+        now = datetime.now(UTC)
+        spent = self._budgets.refused(passage.key, passage.tags, passage.upstream, now)
+        if spent is not None:
+            budget, until = spent
+            # The amount is the owner's business, and callers may be anybody.
+            message = f"budget {budget.name} is spent until {until:%Y-%m-%dT%H:%M:%SZ}"
+            seconds = math.ceil((until - now).total_seconds())
+            fields = [(b"Retry-After", b"%d" % seconds), (b"x-should-retry", b"false")]
+            raise Refusal(429, "budget_exceeded", message, fields=fields)
 
     def _settle_dialect(self, passage: Passage, path: str) -> None:
         """Settle what is spoken at `path`, and what metrics call it."""
@@ -296,11 +318,16 @@ class Proxy:
         )
         tap.answer(answer.status, media_type(answer.fields), first(answer.fields, b"content-encoding"))
         _learn(passage, answer)
+        drain = self._upstreams[passage.upstream].drain
+        pump = Pump(passage, tap, answer, self._now, drain_bytes=drain.bytes)
+        costs = await self._costs(passage, answer, pump)
+        announced = COST_NAMES if self._tells_behind(passage) else ()
         kind = PatientAnswer if passage.upstream in self._drains else RawAnswer
         out = kind(
             answer.status,
             answer.reason,
-            self._answer_fields(passage, answer, tap),
+            self._answer_fields(passage, answer, tap) + costs,
+            announced=announced,
             # What came behind a request for a WebSocket that is not had may be no HTTP.
             keep_alive=not (self._state.draining or passage.upgrade),
         )
@@ -308,11 +335,35 @@ class Proxy:
         passage.out = out
         await out.prepare(request)
         passage.status = None if out.gone else answer.status
-        drain = self._upstreams[passage.upstream].drain
-        came = await Pump(passage, tap, answer, out, self._now, drain_bytes=drain.bytes).run()
+        came = await pump.run(out)
+        if announced:
+            out.trailers = self._cost(passage)
         await out.write_eof()
         passage.response_overhead = self._now() - came
         return out
+
+    async def _costs(self, passage: Passage, answer: Answer, pump: Pump) -> Fields:
+        """Return the fields that say what an answer costs, once it has come; none where it must not wait."""
+        if not (self._settings.response_headers.cost and _may_wait(passage, answer)):
+            return []
+        if await pump.hold(partial(self._intake.hold, passage)):
+            return self._cost(passage)
+        self._intake.let_go(passage)
+        return []
+
+    def _tells_behind(self, passage: Passage) -> bool:
+        """Tell whether the client wants to hear behind the answer what could not be said before it."""
+        told = passage.dialect is None or passage.priced is not None
+        return self._settings.response_headers.cost and not told and wants_trailers(passage.fields)
+
+    def _cost(self, passage: Passage) -> Fields:
+        """Settle what an exchange costs whose answer has come; return the fields that say so."""
+        try:
+            passage.priced = self._priced(self._settled(passage, passage.record(self._now())))
+            return cost_fields(passage.priced)
+        except Exception as error:  # noqa: BLE001 - what it costs must not cost the client the answer
+            self._report("proxy", error)
+            return []
 
     async def _switch(self, request: web.BaseRequest, passage: Passage, answer: Answer) -> web.StreamResponse:
         """Pass on that protocols switch, then bytes both ways."""
@@ -355,6 +406,8 @@ class Proxy:
             fields = without(fields, b"content-length")
         if tap.decodes:
             fields = without(fields, b"content-encoding")
+        if self._settings.response_headers.cost:  # an upstream's word would be taken for Meter's
+            fields = without(fields, *COST_NAMES)
         return fields + self._added(passage)
 
     def _added(self, passage: Passage) -> Fields:
@@ -383,6 +436,7 @@ class Proxy:
             (b"Content-Type", b"application/json"),
             (b"Content-Length", b"%d" % len(body)),
             (b"x-meter-error", b"1"),
+            *refusal.fields,
             *self._added(passage),
         ]
         return RawAnswer(
@@ -406,7 +460,11 @@ class Proxy:
             passage.tap.end(now)
             if passage.tap.failures:
                 self._report("tap", None)
-        self._tell(self._settled(passage, passage.record(now)))
+        told = passage.record(now)
+        if passage.priced is None:
+            self._tell(self._settled(passage, told))
+        else:
+            self._sinks.tell(_ended_like(told, passage.priced))
 
     def _record_turn(self, passage: Passage, turn: Turn) -> None:
         """Make the record of an exchange that took place inside of another, and tell the sinks."""
@@ -418,11 +476,14 @@ class Proxy:
 
     def _tell(self, exchange: Exchange) -> None:
         """Price an exchange and tell the sinks."""
+        self._sinks.tell(self._priced(exchange))
+
+    def _priced(self, exchange: Exchange) -> Exchange:
         try:
-            exchange = self._book.price(exchange)
+            return self._book.price(exchange)
         except Exception as error:  # noqa: BLE001 - an exchange that cannot be priced is still an exchange
             self._report("book", error)
-        self._sinks.tell(exchange)
+            return exchange
 
     def _settled(self, passage: Passage, exchange: Exchange) -> Exchange:
         """Keep in mind what is made in the background; what it used is told by the first that fetches it."""
@@ -438,6 +499,13 @@ class Proxy:
         return dataclasses.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster
 
 
+def _spends(passage: Passage) -> bool:
+    """Tell whether an exchange costs something that is metered; what was made in the background has."""
+    if passage.dialect in (None, dialects.FETCHED):
+        return passage.socket is not None
+    return passage.operation != "count_tokens"
+
+
 def _head_too_long(settings: Settings) -> Refusal:
     limit = settings.limits.header_bytes
     message = f"the request line or a header field is longer than {limit} bytes"
@@ -446,6 +514,25 @@ def _head_too_long(settings: Settings) -> Refusal:
 
 def _not_http() -> Refusal:
     return Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
+
+
+_ENDED = (
+    *("outcome", "error_type", "status", "duration_s", "response_bytes"),
+    *("overhead_request_s", "overhead_response_s"),
+)
+"""What of a record is known only when all has gone out."""
+
+
+def _ended_like(told: Exchange, priced: Exchange) -> Exchange:
+    """Return a record that has been priced, ended as `told` did; what it costs has been said already."""
+    changes: dict[str, Any] = {name: getattr(told, name) for name in _ENDED}
+    return dataclasses.replace(priced, **changes)
+
+
+def _may_wait(passage: Passage, answer: Answer) -> bool:
+    """Tell whether an answer's head may wait for its body, of which no client makes use before its end."""
+    read = passage.dialect is not None and passage.tap is not None and not passage.tap.stream
+    return read and media_type(answer.fields).endswith((b"/json", b"+json"))
 
 
 def _wants_websocket(request: web.BaseRequest) -> bool:

@@ -53,10 +53,8 @@ _FIRST_FINAL_STATUS = 200
 _INTERIM = frozenset((100, *range(102, 200)))
 _NOT_INVENTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
-_FOLDED = re.compile(
-    rb"(?:[\r\n]*+HTTP/[0-9.]+ +1(?!01)[^\n]*\n(?![ \t])(?:[^\r\n][^\n]*\n)*+\r?\n)*+[\r\n]*+HTTP/[^\n]*\n[ \t]"
-)
-"""A blank where the first field should be, after as many interim heads as there are: aiohttp leaves it out."""
+_HEAD = re.compile(rb"[\r\n]*+[^\n]*\n([ \t])?(?:(?!\r?\n)[^\n]*\n)*+\r?\n")
+"""The head of an answer; its group is a blank where the first field should be, which aiohttp leaves out."""
 
 _FIELDS: ContextVar[Fields] = ContextVar("_FIELDS")
 """Of the request that is being sent, for aiohttp itself takes text only, and one spelling of a name."""
@@ -104,8 +102,8 @@ class _Connection(Switching, ResponseHandler):
     """It has carried a request before."""
     folded = False
     """The first line of the answer's fields, or of an interim answer's, began with a blank."""
-    _heads: bytearray | None = None
-    """What has come of the heads up to the final one."""
+    _coming: bytearray | None = None
+    """What has come of the next head, if the final one has not come yet."""
     _interim = False
     """The last head that came was not the final one."""
     _over = False
@@ -134,20 +132,25 @@ class _Connection(Switching, ResponseHandler):
 
     def set_response_params(self, **options: Any) -> None:
         """Get ready for an answer."""
-        self._heads = bytearray()
+        self._coming = bytearray()
         super().set_response_params(**options)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take note of what head came."""
         super().feed_data(data, size)
         self._interim = data[0].code in _INTERIM
-        if not self._interim and self._heads is not None:
-            self.folded, self._heads = _FOLDED.match(self._heads) is not None, None
+        if self._coming is not None:
+            head = _HEAD.match(self._coming)
+            self.folded |= head is None or head[1] is not None
+            if self._interim and head is not None:
+                del self._coming[: head.end()]
+            else:
+                self._coming = None
 
     def data_received(self, data: bytes) -> None:
         """Be patient anew, and no longer than that, where an interim answer came: aiohttp waits for ever."""
-        if self._heads is not None:
-            self._heads += data
+        if self._coming is not None:
+            self._coming += data
         super().data_received(data)
         if self._interim:
             self._interim = False

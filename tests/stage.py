@@ -109,6 +109,7 @@ def running_house(upstream_url: str, **settings: Any) -> Iterator[House]:
         "upstreams": [{"name": "up", "base_url": f"{upstream_url}/v1", "default": True}],
         "port": 0,
         "admin_port": 0,
+        "ledger.url": "off",
         **settings,
     }
     effective = load(None, told, environ={})

@@ -86,6 +86,39 @@ def test_keeps_the_shape_in_short_pieces(size: int) -> None:
     assert len(left) < len(text) / 2
 
 
+PLACES = st.lists(st.integers(0, 1 << 20), max_size=8)
+LISTED = ",".join(map(str, range(900)))
+
+
+@settings(max_examples=300)
+@given(
+    number=st.sampled_from(["7", "-1", "0.5", "1.5e3", "1E+07", "9" * 40, "1." + "3" * 200, "1" + "0" * 255])
+    | st.integers(0, 10**60).map(str),
+    blank=st.sampled_from(["", " ", "\n" * 70, "\t" * 3000]),
+    before=st.sampled_from(["", "[{}]" * 100, LISTED]),
+    places=PLACES,
+)
+def test_keeps_what_a_member_says(number: str, blank: str, before: str, places: list[int]) -> None:
+    """A number that is no list's is read as it was told at any cuts, whatever stands around it."""
+    text = f'{{"a":[{before.replace("][", "],[")}],"n":{blank}{number}{blank},"b":{{"n":{number}{blank}}}}}'
+
+    for pieces in (cut(text.encode(), places), [text.encode()]):
+        told = json.loads(left_of(pieces) or b"", parse_int=str, parse_float=str)
+
+        assert (number, number) == (told["n"], told["b"]["n"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 100, 255, 256, 257, 1000])
+@pytest.mark.parametrize("digits", [250, 256, 257, 300, 5000])
+def test_keeps_no_count_of_a_number_that_is_none(size: int, digits: int) -> None:
+    """What is too long for a count stays so at any cuts, and reads the same at each."""
+    for written in ("%s", "-%s", "0.%s", "1e%s", "%s.5"):
+        text = (f'{{"a":"{LONG}","n":' + written % ("3" * digits) + "}").encode()
+        left = left_of([text[i : i + size] for i in range(0, len(text), size)]) or b""
+
+        assert written % ("3" * min(digits, 256)) == json.loads(left, parse_int=str, parse_float=str)["n"]
+
+
 @given(
     value=st.recursive(
         st.none() | st.integers() | st.text(max_size=20),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stage import ask, dechunked, post, running_house, says, until
+from stage import ask, dechunked, post, says, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,18 +242,6 @@ class TestStart:
             assert str(prices).encode() in meter.stderr
             assert b"inptu" in meter.stderr
             assert b"Traceback" not in meter.stderr
-
-
-class TestLedger:
-    """There is no ledger in this version."""
-
-    def test_says_that_there_is_none(self, scripted: Scripted) -> None:
-        """A ledger that is asked for is told of in the log, and keeps nobody from being served."""
-        with running_house(scripted.url, ledger={"url": "sqlite:///x.db"}) as house:
-            assert 1 == len(house.lines("ledger_not_supported"))
-
-        with running_house(scripted.url, ledger={"url": "off"}) as house:
-            assert [] == house.lines("ledger_not_supported")
 
 
 class TestDrain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -88,7 +89,11 @@ def test_quick_commands_import_no_server(argv: list[str]) -> None:
     [
         "",
         "bogus",
-        "report",
+        "reprot",
+        "report --format pdf",
+        "prices",
+        "prices show",
+        "reconcile --provider mistral",
         "serve --bogus",
         "serve --adm x",
         "config",
@@ -111,8 +116,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
 
     text = capsys.readouterr().out
-    assert all(f"    {name} " in text for name in ("serve", "demo", "key", "config"))
-    assert "report" not in text
+    names = ("serve", "demo", "report", "reprice", "reconcile", "prices", "key", "config")
+    assert list(names) == re.findall(r"^    (\w+) ", text, re.MULTILINE)
 
 
 def test_serve_options(served: list[Settings]) -> None:

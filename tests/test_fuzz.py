@@ -68,6 +68,9 @@ TOKENS = (
         b"\xed\xa0\x80",
         b"\xef\xbb\xbf",
         b"\xe2\x80\xa8",
+        b"\x0b",
+        b"\x1e",
+        b"\xc2\xa0",
     ),
     *(b"data: ", b"data:", b"data\n", b": hum\n", b"event: error\n", b"event: \n", b"id: 1\n", b"retry: 1\n"),
     *(b"data: [DONE]\n\n", b"[DONE]", b"data: {}\n\n", b"data: null\n\n", b"data: {", b"data: [1]\n\n"),
@@ -100,6 +103,10 @@ TOKENS = (
         b"null",
         b"true",
         b"0" * 50,
+        b"7" * 250,
+        b"7" * 300,
+        b"7," * 300,
+        b" " * 300,
         b"\\ud800",
     ),
     *(
@@ -248,9 +255,6 @@ def sane(tap: Tap) -> dict[str, Any]:
     return learned(tap)
 
 
-LONG_NUMBER = re.compile(rb"[0-9]{60}")
-
-
 def check_read(name: str, bending: Bending, places: list[int]) -> None:
     """Play a bent answer whole and in pieces: the bytes are the same, and so is what was learned."""
     case = load(name)
@@ -261,9 +265,8 @@ def check_read(name: str, bending: Bending, places: list[int]) -> None:
     if not bending.asked:
         assert answer == came
     told = sane(whole), sane(pieces)
-    # A number that is longer than any count is cut short, be it as it may.
     if whole._readable and bending.coding in (None, b"gzip!"):
-        assert told[0] == told[1] or LONG_NUMBER.search(bent(case.answer, bending.bends))
+        assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("folder", sorted({name.partition("/")[0] for name in NAMES}))

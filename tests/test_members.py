@@ -262,7 +262,7 @@ def test_long_strings_are_judged_like_short_ones(escape: bytes) -> None:
         (BOM + b'{"usage":null,"b":1}\n', BOM + b'{"b":1}\n'),
         (b'{"a":"\n[{","usage":null,"b":"\x00}]"}', b'{"a":"\n[{","b":"\x00}]"}'),
         (b'{"a\t\\u0061":[{}],"usage":null,"b":{}}', b'{"a\t\\u0061":[{}],"b":{}}'),
-        (b'\x0c{"usage":null,"usage":null}\x1e', b'\x0c{}\x1e'),
+        (b'\x0c{"usage":null,"usage":null}\x1e', b"\x0c{}\x1e"),
     ],
 )  # fmt: skip
 def test_cut_null(text: bytes, expected: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,11 +22,10 @@ from meter.exchange import (
     PriceStatus,
     UsageSource,
 )
-from meter.price import FALL_BACKS, Bill, Book, Price, Rates, Tier
+from meter.price import FALL_BACKS, Bill, Book, Listed, Price, Rates, Tier, _bare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping
 
 NOON = 1_795_262_400.0
 """2026-11-21 12:00 UTC."""
@@ -71,6 +71,11 @@ class Shelf:
     def models(self) -> frozenset[str]:
         """Give the listed names."""
         return self.listed
+
+    def listing(self, when: datetime) -> Iterator[Listed]:
+        """Give all prices, whenever they are asked for."""
+        del when
+        yield from map(Listed, self.prices.values())
 
 
 def an_exchange(**fields: Any) -> Exchange:
@@ -358,6 +363,31 @@ def test_a_part_is_never_charged_twice(plain: Decimal, out: Decimal, total: int,
     assert whole == cost(price, {"input": total, "output": total - split, "output_reasoning": split})
 
 
+@given(FULL, USAGES, st.sampled_from(sorted(FALL_BACKS)), st.data())
+def test_tokens_change_their_kind_at_the_difference_of_prices(
+    table: dict[str, Decimal], usage: dict[str, int], part: str, data: st.DataObject
+) -> None:
+    """Tokens that turn out to be cached, written or thought cost their own price instead of the plain one."""
+    price, plain = a_price(rates=Rates(table)), FALL_BACKS[part]
+    before = {plain: 0, part: 0, **usage}
+    moved = data.draw(st.integers(min_value=0, max_value=before[plain]))
+    after = {**before, plain: before[plain] - moved, part: before[part] + moved}
+
+    assert cost(price, after) - cost(price, before) == moved * (table[part] - table[plain]) / 1_000_000
+
+
+@given(FULL, FULL, USAGES, st.integers(min_value=0, max_value=10**8), st.booleans())
+def test_parts_add_up_within_a_tier(
+    low: dict[str, Decimal], high: dict[str, Decimal], usage: dict[str, int], bound: int, inclusive: bool
+) -> None:
+    """With a tier, all kinds are charged by one table, which is the tier's where the input reaches it."""
+    price = a_price(rates=Rates(low, (Tier(bound, inclusive=inclusive, amounts=high),)))
+    tokens = sum(usage.get(kind, 0) for kind in INPUT_KINDS)
+    table = high if tokens > bound or (inclusive and tokens == bound) else low
+
+    assert cost(price, usage) == sum(count * table[kind] / 1_000_000 for kind, count in usage.items())
+
+
 @given(
     st.lists(st.integers(min_value=0, max_value=50), unique=True, max_size=4),
     st.integers(0, 60),
@@ -642,6 +672,87 @@ def test_models_are_those_of_all_sources() -> None:
 
     assert frozenset("abc") == book.models()
     assert frozenset() == Book([]).models()
+
+
+def test_a_deployment_is_priced_as_its_model() -> None:
+    """A name that an alias of the upstream stands for is priced as that model, and keeps its label."""
+    shelf = Shelf({"gpt-9": GPT, "prod-chat": CLAUDE})
+    book = Book([shelf], aliases={"u": {"prod-chat": "gpt-9"}, "v": {}})
+    here = book.price(an_exchange(request_model="prod-chat"))
+    there = book.price(an_exchange(request_model="prod-chat", upstream="v"))
+
+    assert (Decimal("0.00021"), "prod-chat") == (here.cost_usd, here.model)
+    assert Decimal("0.0045") == there.cost_usd
+
+
+def test_an_alias_comes_before_what_answered() -> None:
+    """A deployment's model is what is priced, whatever name the upstream answers with."""
+    book = Book([Shelf({"gpt-9": GPT, "minted": CLAUDE})], aliases={"u": {"prod-chat": "gpt-9"}})
+    priced = book.price(an_exchange(request_model="prod-chat", response_model="minted"))
+
+    assert (Decimal("0.00021"), "prod-chat") == (priced.cost_usd, priced.model)
+
+
+def test_an_alias_without_a_price_is_no_dead_end() -> None:
+    """Where the model of an alias has no price, the names themselves are looked up."""
+    book = Book([Shelf({"m": GPT})], aliases={"u": {"m": "unheard-of"}})
+
+    assert Decimal("0.00021") == book.price(an_exchange()).cost_usd
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "bare"),
+    [
+        ("openai/m", None, ["m"]),
+        ("openai/m", "openrouter", ["m"]),
+        ("azure/openai/m", None, ["openai/m", "m"]),
+        ("models/m", "gcp.gemini", ["m"]),
+        ("publishers/anthropic/models/m", None, ["m"]),
+        ("projects/p/locations/l/publishers/google/models/m", None, ["m"]),
+        ("accounts/fireworks/models/m", "fireworks", ["m"]),
+        ("accounts/fireworks/models/m", None, []),
+        ("accounts/me/models/m", "fireworks", []),
+        ("anthropic.m-v1:0", "aws.bedrock", ["m-v1:0", "m"]),
+        ("us.anthropic.m-20250929-v1:0", None, ["m-20250929-v1:0", "m-20250929"]),
+        ("arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.m-v2", None, ["m-v2", "m"]),
+        ("bedrock/eu.amazon.m-v1:0", None, ["m-v1:0", "m"]),
+        ("openai/m:free", None, []),
+        ("openrouter/openai/m", None, []),
+        ("someone/m", None, []),
+        ("m", None, []),
+        ("openai/", None, []),
+        ("", None, []),
+    ],
+)
+def test_names_without_what_stands_in_front(name: str, provider: str | None, bare: list[str]) -> None:
+    """Who makes a model or where it runs is taken off its name, but neither who sells it nor a variant."""
+    assert bare == list(_bare(name, provider))
+
+
+def test_a_prefix_is_taken_off_last() -> None:
+    """A name without its prefix is looked up only where no source has any name as it stands."""
+    first, second = Shelf({"m": CLAUDE}), Shelf({"openai/m": GPT, "asked": GPT})
+    exchange = an_exchange(request_model="openai/m", response_model="m2")
+
+    assert Decimal("0.00021") == Book([first, second]).price(exchange).cost_usd
+    assert Decimal("0.0045") == Book([first]).price(exchange).cost_usd
+    assert "openai/m" == Book([first]).price(exchange).model
+
+
+@given(st.text(alphabet="models/openai.us:-v1", max_size=512), st.sampled_from([None, "openai"]))
+def test_few_spellings_of_any_name(name: str, provider: str | None) -> None:
+    """Of any name there are at most six spellings, each of them an end of it or that without a revision."""
+    spelled = list(_bare(name, provider))
+
+    assert len(spelled) <= 6
+    assert all(bare and bare in name for bare in spelled)
+
+
+def test_the_listing_is_of_all_sources() -> None:
+    """What a book lists is what its sources do, in their order."""
+    book = Book([Shelf({"b": GPT}), Shelf({"a": CLAUDE})])
+
+    assert [GPT, CLAUDE] == [row.price for row in book.listing(datetime(2026, 11, 21, tzinfo=UTC))]
 
 
 def test_kinds_are_covered() -> None:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 from meter import cli, settings
+from meter.budget import Budgets
 from meter.dialect import Facts
 from meter.dialects import DIALECTS, QUIET, VERBS
 from meter.errors import ERROR_TYPES, METER_CODES
@@ -131,6 +132,7 @@ def exported() -> dict[str, tuple[str, frozenset[str]]]:
         upstreams=["up"],
         sinks=["log"],
         catalogue=Catalogue(source="s", revision="r", timestamp=0.0),
+        budgets=Budgets([settings.Budget(name="b", usd=Decimal(1))]),
     )
     sink(full_exchange())
     sink.observe_lag(0.0)
@@ -263,6 +265,7 @@ def defaults() -> dict[str, str]:
         ("", settings.Settings(upstreams=())),
         ("upstreams[].", settings.UpstreamSettings(name="x", base_url="http://x")),
         ("keys[].", settings.Key(name="x", fingerprint="k_000000000000")),
+        ("budgets[].", settings.Budget(name="x", usd=Decimal(1))),
     )
     return {
         path: value for prefix, group in groups for path, value in walk(group, group.model_dump(), prefix)
@@ -305,7 +308,7 @@ def test_example_settings(capsys: pytest.CaptureFixture[str]) -> None:
         settings.load(str(file), {}, {}).model_dump(),
         settings.Settings(upstreams=()).model_dump(),
     )
-    own = {"upstreams", "keys", "attribution", "prices"}
+    own = {"upstreams", "keys", "attribution", "prices", "budgets"}
     assert {name: value for name, value in default.items() if name not in own} == {
         name: value for name, value in loaded.items() if name not in own
     }

@@ -72,7 +72,7 @@ def test_defaults() -> None:
     assert shown == {
         "keys": [],
         "attribution": {"headers": {}, "labels": [], "strip": False},
-        "prices": {"files": [], "catalogue": "on"},
+        "prices": {"files": [], "catalogue": "on", "refresh": {"source": None, "every": "1d"}},
         "budgets": [],
         "usage": {"estimate": True},
         "timeouts": {

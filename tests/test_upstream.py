@@ -353,6 +353,11 @@ class TestReading:
             b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nhi",
             b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nhi",
             b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nhi",
+            b"HTTP/1.1 200 OK\r\n X: a\r\nContent-Length: 2\r\n\r\nhi",
+            b"HTTP/1.1 200 OK\n\tX: a\nContent-Length: 2\n\nhi",
+            b"HTTP/1.1 200 OK\r\n \r\nContent-Length: 2\r\n\r\nhi",
+            b"HTTP/1.1 100 Continue\r\n X: a\r\n\r\n" + OK,
+            b"HTTP/1.1 103 Hints\r\nX: a\r\n\r\n\r\nHTTP/1.1 200 OK\r\n X: a\r\nContent-Length: 2\r\n\r\nhi",
             b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
             b"hello\r\n\r\n",
         ],
@@ -364,6 +369,32 @@ class TestReading:
             with pytest.raises(UnreachableError):
                 await talk.send()
             await _until(lambda: [0] == talk.left)
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 7, 17, 18, 22])
+    @pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Hints\r\nX: a\r\n\r\n" * 2])
+    async def test_refuses_a_folded_first_line_however_it_comes(self, size: int, interim: bytes) -> None:
+        """A blank where the first field should be is seen at any cut, and one elsewhere is none."""
+        for blank, body in ((b" ", b"hi"), (b"", b"\n ")):
+            said = interim + b"HTTP/1.1 200 OK\r\n%bX: a\r\nContent-Length: 2\r\n\r\n%b" % (blank, body)
+            pieces = [said[at : at + size] for at in range(0, len(said), size)]
+
+            async def script(_: Heard, writer: asyncio.StreamWriter, pieces: list[bytes] = pieces) -> None:
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(0)
+
+            async with talking(script) as talk:
+                if blank:
+                    with pytest.raises(UnreachableError):
+                        await talk.send()
+                else:
+                    assert [body] * 2 == [await talk.whole(), await talk.whole()]
+
+    async def test_hears_many_interim_answers(self) -> None:
+        """The answer is found behind any number of interim ones."""
+        said = b"HTTP/1.1 102 On it\r\n\r\n" * 500
+        async with talking(says(*[said] * 5, OK)) as talk:
+            assert b"hi" == await talk.whole()
 
     async def test_switches(self) -> None:
         """What is asked for is switched to; what came with the head is told first, and then the end."""
@@ -407,11 +438,11 @@ class TestReading:
 
 
 class TestTwice:
-    """What is sent again, and what never is."""
+    """What is never sent again here, and what is told of it."""
 
-    @pytest.mark.parametrize("method", SAFE)
-    async def test_sends_the_harmless_again(self, method: str) -> None:
-        """GET, HEAD and OPTIONS are sent again, once, when a reused connection breaks before a byte."""
+    @pytest.mark.parametrize("method", SAFE + UNSAFE)
+    async def test_tells_of_a_reused_connection(self, method: str) -> None:
+        """Where a reused connection breaks before a byte, that is told, and nothing is sent again."""
 
         async def script(heard: Heard, writer: asyncio.StreamWriter) -> None:
             if heard.number:
@@ -421,25 +452,10 @@ class TestTwice:
 
         async with talking(script) as talk:
             await talk.whole(method)
-            await talk.whole(method)
+            with pytest.raises(UnreachableError) as caught:
+                await talk.send(method, body=None if method in SAFE else b"abc")
 
-            assert [(0, 0), (0, 1), (1, 0)] == [(heard.connection, heard.number) for heard in talk.heard]
-
-    @pytest.mark.parametrize("method", UNSAFE)
-    async def test_sends_nothing_else_again(self, method: str) -> None:
-        """Of any other request a broken connection is the end."""
-
-        async def script(heard: Heard, writer: asyncio.StreamWriter) -> None:
-            if heard.number:
-                writer.close()
-            else:
-                writer.write(OK)
-
-        async with talking(script) as talk:
-            await talk.whole(method)
-            with pytest.raises(UnreachableError):
-                await talk.send(method, body=b"abc")
-
+            assert caught.value.reused
             assert [(0, 0), (0, 1)] == [(heard.connection, heard.number) for heard in talk.heard]
 
     @pytest.mark.parametrize("method", SAFE + UNSAFE)
@@ -447,9 +463,10 @@ class TestTwice:
     async def test_sends_once_on_a_fresh_connection(self, method: str, beginning: bytes) -> None:
         """A request that breaks on a connection of its own is not sent again."""
         async with talking(says(beginning, then="close")) as talk:
-            with pytest.raises(UnreachableError):
+            with pytest.raises(UnreachableError) as caught:
                 await talk.send(method)
 
+            assert not caught.value.reused
             assert 1 == len(talk.heard)
 
     async def test_sends_once_when_an_answer_had_begun(self) -> None:
@@ -462,9 +479,10 @@ class TestTwice:
 
         async with talking(script) as talk:
             await talk.whole()
-            with pytest.raises(UnreachableError):
+            with pytest.raises(UnreachableError) as caught:
                 await talk.send()
 
+            assert not caught.value.reused
             assert [(0, 0), (0, 1)] == [(heard.connection, heard.number) for heard in talk.heard]
 
     async def test_leaves_ended_connections_alone(self) -> None:

@@ -53,6 +53,11 @@ prices:
   - {model: tts-1, per_character: 0.000015}
   - {model: rerank-v3.5, per_search: 0.002}
 """
+_BUDGETS = [
+    {"name": "everybody", "usd": 25, "period": "month"},
+    # The first images alone take most of it.
+    {"name": "support", "key": "support-team", "usd": 0.2, "period": "hour"},
+]
 _TEAMS = {"search-team": "search", "support-team": "support", "batch-jobs": "data"}
 
 _WELCOME = """
@@ -109,6 +114,8 @@ def demo_settings(base_url: str, prices: Path, *, port: int, admin_port: int) ->
             "keys": keys,
             "attribution": {"headers": {"user": "x-user-id"}, "labels": ["team"]},
             "prices": {"files": [str(prices)]},
+            "ledger": {"url": f"sqlite:///{prices.parent / 'ledger.db'}"},
+            "budgets": _BUDGETS,
             "timeouts": {"drain": "5s"},
             # Lines for people where people read them, and JSON for programs.
             "log": {"format": "console" if sys.stdout.isatty() else "json"},

@@ -6,5 +6,10 @@ priced anew. The proxy only ever adds to it, through `meter.sinks.ledger`; comma
     schema      the tables, and how a record becomes a row
     migrations  how a database of an earlier version becomes one of this
     database    opening one: which it is, its pragmas, its version
-    book-keeping modules beside these each ask or change one thing
+    adding      adding rows, and what they add to the rollups
+    writer      the thread that owns the database while Meter serves
+    spill       the file for what the database does not take
+    errors      what may be wrong with one
+
+The modules beside these each ask one thing.
 """

@@ -9,6 +9,7 @@ and NUMERIC(24, 12) in PostgreSQL. Times are UTC.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,14 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from meter.exchange import KINDS, UNITS, Outcome, UsageSource
+from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Dialect
-
-    from meter.exchange import Exchange
 
 __all__ = [
     "GROUP",
@@ -46,6 +45,8 @@ __all__ = [
     "NONE",
     "SUMS",
     "Tables",
+    "exchange_of",
+    "held",
     "hour_of",
     "moment_text",
     "rollup_of",
@@ -57,6 +58,12 @@ NONE = "none"
 """What stands for a model or a key that is not known, as in the log."""
 
 PICO = Decimal(10) ** 12
+
+_DEAREST_USD = 9_000_000
+"""What one exchange costs beyond this is not known: 64 bits hold no more of 10^-12 USD."""
+
+_MOST_TOKENS = 2**53
+"""Counts beyond this are not known: readers of JSON do not tell them apart, and sums would not fit."""
 
 LENGTH_STOPS = frozenset({"length", "max_tokens", "MAX_TOKENS", "max_output_tokens"})
 """Finish reasons of answers that were cut short by the most tokens that were allowed."""
@@ -219,7 +226,10 @@ def _text(value: object) -> str:
 
 
 def row(exchange: Exchange) -> dict[str, Any]:
-    """Give the row of an exchange, by column; JSON in `tags`, `usage`, `units` and `finish_reasons`."""
+    """Give the row of an exchange, by column; JSON in `tags`, `usage`, `units` and `finish_reasons`.
+
+    Texts are such as every database takes, and what no column holds is unknown.
+    """
     return {
         name: _kept(value) if isinstance(value, str) else value for name, value in _columns(exchange).items()
     }
@@ -233,6 +243,7 @@ def _kept(text: str) -> str:
 
 
 def _columns(x: Exchange) -> dict[str, Any]:
+    cost = held(x.cost_usd)
     return {
         "id": x.id,
         "timestamp": datetime.fromtimestamp(x.started_at + x.duration_s, UTC),
@@ -243,24 +254,24 @@ def _columns(x: Exchange) -> dict[str, Any]:
         "method": x.method,
         "path": x.path,
         "status": x.status,
-        "outcome": str(x.outcome),
+        "outcome": x.outcome.value,
         "error_type": x.error_type,
         "stream": x.stream,
         "request_model": x.request_model,
         "response_model": x.response_model,
         "model": x.model or NONE,
         "key": x.key or NONE,
-        "tags": _text(dict(x.tags)),
-        "usage": _text(dict(x.usage or {})),
-        "units": _text(dict(x.units)),
-        "cost_usd": x.cost_usd,
-        "provider_cost_usd": x.provider_cost_usd,
-        "usage_source": str(x.usage_source),
-        "price_status": str(x.price_status),
+        "tags": _text({_kept(name): _kept(value) for name, value in x.tags.items()}),
+        "usage": _text({kind: n for kind, n in (x.usage or {}).items() if n <= _MOST_TOKENS}),
+        "units": _text({unit: n for unit, n in x.units.items() if math.isfinite(n)}),
+        "cost_usd": cost,
+        "provider_cost_usd": held(x.provider_cost_usd),
+        "usage_source": x.usage_source.value,
+        "price_status": (x.price_status if cost == x.cost_usd else PriceStatus.MISSING).value,
         "price_source": x.price_source,
         "price_revision": x.price_revision,
         "service_tier": x.service_tier,
-        "finish_reasons": _text(list(x.finish_reasons)),
+        "finish_reasons": _text([_kept(reason) for reason in x.finish_reasons]),
         "attempts": x.attempts,
         "duration_s": _rounded(x.duration_s),
         "ttft_s": _rounded(x.ttft_s),
@@ -269,6 +280,58 @@ def _columns(x: Exchange) -> dict[str, Any]:
         "response_bytes": x.response_bytes,
         "upstream_request_id": x.upstream_request_id,
     }
+
+
+def exchange_of(row: Mapping[str, Any]) -> Exchange:
+    """Give the exchange that became a row; what the ledger does not keep is not known."""
+    same = {name: row[name] for name in _SAME}
+    return Exchange(
+        **same,
+        started_at=row["timestamp"].timestamp() - row["duration_s"],
+        outcome=Outcome(row["outcome"]),
+        usage_source=UsageSource(row["usage_source"]),
+        price_status=PriceStatus(row["price_status"]),
+        model=None if row["model"] == NONE else row["model"],
+        key=None if row["key"] == NONE else row["key"],
+        tags=msgspec.json.decode(row["tags"]),
+        usage=msgspec.json.decode(row["usage"]) or None,
+        units=msgspec.json.decode(row["units"]),
+        finish_reasons=tuple(msgspec.json.decode(row["finish_reasons"])),
+        overhead_request_s=row["overhead_s"],
+    )
+
+
+_SAME = (
+    "id",
+    "trace_id",
+    "upstream",
+    "provider",
+    "operation",
+    "method",
+    "path",
+    "status",
+    "error_type",
+    "stream",
+    "request_model",
+    "response_model",
+    "cost_usd",
+    "provider_cost_usd",
+    "price_source",
+    "price_revision",
+    "service_tier",
+    "attempts",
+    "duration_s",
+    "ttft_s",
+    "request_bytes",
+    "response_bytes",
+    "upstream_request_id",
+)
+"""Columns that an exchange has as they are."""
+
+
+def held(usd: Decimal | None) -> Decimal | None:
+    """Give an amount as the ledger keeps it: one that is too great for it is not known."""
+    return usd if usd is not None and abs(usd) <= _DEAREST_USD else None
 
 
 def _rounded(seconds: float | None) -> float | None:

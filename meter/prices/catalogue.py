@@ -1,4 +1,4 @@
-"""The bundled catalogue of list prices, and the only door to `genai_prices`.
+"""The catalogue of list prices, the bundled one or one of its shape, and the only door to `genai_prices`.
 
 Its data is used and its arithmetic is not: its totals charge a kind without a price silently at another's
 (audio as text). Nor are its look-ups: they remember every name they were asked for, and clients choose names.
@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time
 from decimal import Context, Decimal
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meter.exchange import PriceStatus
-from meter.price import Price, Rates, Tier
+from meter.price import Listed, Price, Rates, Tier
+from meter.prices.same import completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from genai_prices.types import ModelInfo, ModelPrice, PriceVariant, Provider, TieredPrices
 
-__all__ = ["CatalogueSource"]
+__all__ = ["CatalogueSource", "Edition", "edition", "recognises"]
 
 _DISTRIBUTION = "genai-prices"
 
@@ -54,18 +54,10 @@ _UNITS = (
 )
 """A unit, its name in the catalogue, and how many of it that amount buys; of two for one unit, the first."""
 
-_SAME = (
-    ("*-tts*", "output_audio", "output"),
-    ("gpt-image-*", "output_image", "output"),
-    ("gemini-*", "input_image", "input"),
-    ("gemini-*", "input_cached_image", "input_cached"),
-)
-"""Models, a kind that the catalogue lists no price of, and the one whose price their makers have for both.
-
-The output of the first two is all of one kind; Google has one price for text and images that go in.
-"""
-
 _REQUESTS, _REQUESTS_PER = "requests_kcount", 1000
+
+_TIERS_ALIKE = {"groq": ("flex",)}
+"""Tiers that cost what the standard one does, by the seller's id."""
 
 _TIER_CONDITIONS = ("service_tier", "processing", "speed")
 """Conditions of a variant whose value is what an answer tells as its service tier."""
@@ -74,19 +66,23 @@ _PRECISE = Context(prec=60)
 
 
 class CatalogueSource:
-    """Prices of the bundled catalogue.
+    """Prices of a catalogue.
 
     `ids` turns an upstream's provider into the catalogue's id of it, or `None`. With `known_only` there is no
-    price where it gives none. The first one made reads the whole catalogue, about 0.1 seconds.
+    price where it gives none. Without `edition` it is the bundled one; the first made of it reads the whole
+    catalogue, about 0.1 seconds.
     """
 
-    name = _DISTRIBUTION
-
-    def __init__(self, *, ids: Callable[[str | None], str | None], known_only: bool = False) -> None:
-        self.revision = version(_DISTRIBUTION)
+    def __init__(
+        self,
+        *,
+        ids: Callable[[str | None], str | None],
+        known_only: bool = False,
+        edition: Edition | None = None,
+    ) -> None:
+        self.name, self.revision, self._providers = edition or _bundled()
         self._ids = ids
         self._known_only = known_only
-        self._providers = _bundled()
         self._by_id = {provider.id: provider for provider in self._providers}
         self._names = {provider.id: _exact_names(provider) for provider in self._providers}
 
@@ -109,6 +105,12 @@ class CatalogueSource:
     def models(self) -> frozenset[str]:
         """Give no names: thousands are listed, and few of them are ever used."""
         return frozenset()
+
+    def listing(self, when: datetime) -> Iterator[Listed]:
+        """Give what every model costs at its seller at `when`."""
+        for seller in self._providers:
+            for info in seller.models:
+                yield Listed(self._price(seller, info, PriceStatus.EXACT, when), provider=seller.id)
 
     def timestamp(self, now: float) -> float:
         """Give the date of the data, in Unix seconds: the newest day up to `now` on which a price begins.
@@ -147,11 +149,66 @@ class CatalogueSource:
         return next(matched, None) or next(listed, None)
 
 
+class Edition(NamedTuple):
+    """A state of the catalogue's data."""
+
+    name: str
+    revision: str
+    providers: list[Provider]
+
+
+def recognises(data: Any) -> bool:
+    """Whether data read from JSON has the shape in which the catalogue is published."""
+    if not isinstance(data, list) or not data:
+        return False
+    return all(isinstance(entry, dict) and {"id", "models"} <= entry.keys() for entry in data)
+
+
+def edition(data: Any, name: str, revision: str) -> Edition:
+    """Make an edition of data that `recognises` takes; raises ValueError where it cannot be used."""
+    # Private, and pinned by a test: the package reads its own format nowhere else but right after a download.
+    from genai_prices.types import _providers_from_raw  # noqa: PLC0415  # 0.1 s, as below
+
+    bare = [{key: value for key, value in entry.items() if key != "extractors"} for entry in data]
+    try:
+        found = _providers_from_raw(bare)
+        _try(found)
+    except Exception as error:
+        # Of any class: what is read has any shape, and the package expects its own.
+        # What it says of a wrong one is thousands of lines long.
+        raise ValueError("is no catalogue that this version of genai-prices can read") from error
+    return Edition(name, revision, found)
+
+
+def _try(listed: Sequence[Provider]) -> None:
+    """Raise now what a look-up would raise later, such as for a model without prices."""
+    for provider in listed:
+        if provider.model_match is not None:
+            provider.model_match.is_match("m")
+        for model in provider.models:
+            model.is_match("m")
+            for price in _prices(model):
+                rates = _rates(model.id, price)
+                tables = (rates.amounts, *(tier.amounts for tier in rates.tiers))
+                if any(not amount.is_finite() or amount < 0 for table in tables for amount in table.values()):
+                    raise ValueError("an amount below 0")
+
+
+def _prices(model: ModelInfo) -> Iterator[ModelPrice]:
+    """Yield all prices of a model; raises IndexError where it has not even a list of them."""
+    if isinstance(model.prices, list):
+        yield model.prices[0].prices
+        yield from (dated.prices for dated in model.prices)
+    else:
+        yield model.prices
+    yield from (variant.prices for variant in model.price_variants or ())
+
+
 @cache
-def _bundled() -> list[Provider]:
+def _bundled() -> Edition:
     from genai_prices.data import providers  # noqa: PLC0415  # 0.1 s that only those who use it should pay
 
-    return providers
+    return Edition(_DISTRIBUTION, version(_DISTRIBUTION), providers)
 
 
 def _exact_names(provider: Provider) -> frozenset[str]:
@@ -183,7 +240,9 @@ def _service_tiers(seller: Provider, info: ModelInfo, when: datetime) -> dict[st
         return {}
     active = (variant for variant in info.price_variants or () if _is_active(variant, when))
     tiers = (tier for variant in active if (tier := _tier_of(variant)) is not None)
-    return {tier.name.lower(): _rates(info.id, info.get_prices(when, tier.context)) for tier in tiers}
+    told = {tier.name.lower(): _rates(info.id, info.get_prices(when, tier.context)) for tier in tiers}
+    same = dict.fromkeys(_TIERS_ALIKE.get(seller.id, ()), _rates(info.id, info.get_prices(when)))
+    return same | told
 
 
 class _TierName(NamedTuple):
@@ -205,10 +264,10 @@ def _is_active(variant: PriceVariant, when: datetime) -> bool:
 
 
 def _rates(model: str, price: ModelPrice) -> Rates:
-    told = {kind: amount for kind, name in _TOKENS.items() if (amount := vars(price).get(name)) is not None}
-    for pattern, kind, same in _SAME:
-        if same in told and fnmatchcase(model, pattern):
-            told.setdefault(kind, told[same])
+    listed = vars(price)
+    told = completed(
+        model, {kind: listed[name] for kind, name in _TOKENS.items() if listed.get(name) is not None}
+    )
     starts = sorted({tier.start for amount in told.values() for tier in getattr(amount, "tiers", ())})
     tiers = (Tier(start, inclusive=False, amounts=_above(told, start)) for start in starts)
     return Rates(_above(told, -1), tuple(tiers))

@@ -125,4 +125,31 @@ def _unsupported(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
                 yield place, sentence
 
 
-_CHECKS = (_none_at_all, _same_twice, _two_defaults, _unreachable, _no_pair, _no_certificates, _unsupported)
+def _about_nobody(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Budgets that no request could ever count against."""
+    upstreams = {name for _, name in found(values, "upstreams.*.name")}
+    for place, name in found(values, "budgets.*.upstream"):
+        if isinstance(name, str) and name not in upstreams:
+            yield place, f"got {shown(place, name)}, expected the name of an upstream"
+    named = {
+        entry["fingerprint"]: entry.get("name") for _, entry in found(values, "keys.*") if _is_named(entry)
+    }
+    for place, key in found(values, "budgets.*.key"):
+        if isinstance(key, str) and key in named:
+            yield place, f"got a fingerprint that has a name, expected {shown(place, named[key])}"
+
+
+def _is_named(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("fingerprint"), str)
+
+
+_CHECKS = (
+    _none_at_all,
+    _same_twice,
+    _two_defaults,
+    _unreachable,
+    _no_pair,
+    _no_certificates,
+    _about_nobody,
+    _unsupported,
+)

@@ -156,7 +156,7 @@ class Budget(_Group):
     period: Literal["hour", "day", "week", "month", "year"] = "month"
     """Begins in UTC; a week on Monday."""
     key: Text | None = None
-    """A key's name or fingerprint."""
+    """A key's name in `keys`; the fingerprint of one that has none."""
     tags: dict[Text, str] = {}
     """Tags that all must be there."""
     upstream: Name | None = None

@@ -14,20 +14,19 @@ import re
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import structlog
 
-from meter.exchange import Outcome, PriceStatus
+from meter.exchange import PriceStatus
 from meter.labels import NONE
 from meter.outlet import Outlet
+from meter.telling import fields, level, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
-    from decimal import Decimal
     from typing import BinaryIO, Literal, TextIO, TypeAlias
 
     from structlog.typing import FilteringBoundLogger
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "LibraryLog", "LogSink", "configure", "fields"]
 
-_QUIET = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CLIENT_CLOSED})
-"""Outcomes that are nobody's trouble but the client's."""
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Valid in JSON as they are, but `str.splitlines` and others would see a new line.
@@ -94,53 +92,13 @@ class LogSink:
 
     def __call__(self, exchange: Exchange) -> None:
         """Write one line; raises what the stream raises."""
-        level = logging.INFO if exchange.outcome in _QUIET else logging.WARNING
-        if self._log.is_enabled_for(level):
+        urgency = _LEVELS[level(exchange)]
+        if self._log.is_enabled_for(urgency):
             # Whole, and spelled out in `_ordered`: every call on the way there copies its keywords.
-            self._log.log(level, "exchange", exchange=exchange)
+            self._log.log(urgency, "exchange", exchange=exchange)
 
     def close(self) -> None:
         """Do nothing: the journal is closed last, for others write in it too."""
-
-
-def fields(exchange: Exchange) -> dict[str, Any]:
-    """Give what the log says of an exchange, in its order, less `level` and `event`; for msgspec."""
-    x = exchange
-    return {
-        "timestamp": _rfc3339(x.started_at + x.duration_s),
-        "id": x.id,
-        "trace_id": x.trace_id,
-        "upstream": x.upstream,
-        "operation": x.operation,
-        "method": x.method,
-        "path": x.path,
-        "status": x.status,
-        "outcome": x.outcome,
-        "error_type": x.error_type,
-        "stream": x.stream,
-        "request_model": x.request_model,
-        "response_model": x.response_model,
-        "model": x.model or NONE,
-        "key": x.key or NONE,
-        "tags": dict(x.tags),
-        "usage": dict(x.usage or {}),
-        "units": dict(x.units),
-        "cost_usd": _plain(x.cost_usd),
-        "provider_cost_usd": _plain(x.provider_cost_usd),
-        "usage_source": x.usage_source,
-        "price_status": x.price_status,
-        "price_source": x.price_source,
-        "price_revision": x.price_revision,
-        "service_tier": x.service_tier,
-        "finish_reasons": x.finish_reasons,
-        "attempts": x.attempts,
-        "duration_s": _rounded(x.duration_s),
-        "ttft_s": _rounded(x.ttft_s),
-        "overhead_s": _rounded(x.overhead_s),
-        "request_bytes": x.request_bytes,
-        "response_bytes": x.response_bytes,
-        "upstream_request_id": x.upstream_request_id,
-    }
 
 
 def configure(
@@ -208,7 +166,7 @@ def _binary(stream: TextIO | BinaryIO | Outlet) -> Any:
 def _ordered(_logger: object, level: str, event: Event) -> Event:
     name, exchange = event.pop("event"), event.pop("exchange", None)
     told = event if exchange is None else fields(exchange)
-    moment = told.pop("timestamp", None) or _rfc3339(time.time())
+    moment = told.pop("timestamp", None) or rfc3339(time.time())
     return {"timestamp": moment, "level": level, "event": name, **told}
 
 
@@ -294,20 +252,6 @@ def _sound(value: Any) -> Any:
 def _named(value: object) -> str:
     # An exception's text may quote what it failed on.
     return type(value).__name__ if isinstance(value, BaseException) else str(value)
-
-
-def _rfc3339(moment: float) -> str:
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
-    return text.removesuffix("+00:00") + "Z"
-
-
-def _plain(amount: Decimal | None) -> msgspec.Raw | None:
-    # Raw, because a float would lose digits and msgspec writes a small Decimal as 1.23E-8.
-    return msgspec.Raw(format(amount, "f").encode()) if amount is not None and amount.is_finite() else None
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_named)

@@ -24,7 +24,7 @@ from genai_prices.types import (
 
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
 from meter.price import Book, Price
-from meter.prices.catalogue import _TOKENS, CatalogueSource, _rates
+from meter.prices.catalogue import _TOKENS, CatalogueSource, Edition, _rates
 
 WHEN = datetime(2026, 11, 9, 12, tzinfo=UTC)
 MILLION = 1_000_000
@@ -261,7 +261,7 @@ def test_kinds_with_tiers_of_their_own() -> None:
     assert not any(tier.inclusive for tier in rates.tiers)
 
 
-def test_an_invented_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invented_provider() -> None:
     """Conditions of two parts, tiers of a unit and a maker without an address are taken for what they are."""
     model = ModelInfo(
         id="M-1",
@@ -281,8 +281,7 @@ def test_an_invented_provider(monkeypatch: pytest.MonkeyPatch) -> None:
         ],
     )
     maker = Provider("maker", "The Maker", "https://maker", model_match=ClauseEquals("x/m-1"), models=[model])
-    monkeypatch.setattr("meter.prices.catalogue._bundled", lambda: [maker])
-    source = CatalogueSource(ids=lambda _: None)
+    source = CatalogueSource(ids=lambda _: None, edition=Edition("invented", "r1", [maker]))
     price = source.find("x/m-1", upstream="u", provider=None, when=WHEN)
 
     assert price is not None
@@ -290,6 +289,26 @@ def test_an_invented_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"priority": Decimal(3)} == {k: v.amounts["input"] for k, v in price.service_tiers.items()}
     assert datetime(2026, 11, 9, tzinfo=UTC).timestamp() == source.timestamp(WHEN.timestamp())
     assert source.timestamp(0) == 0
+
+
+def test_the_listing() -> None:
+    """Every model of every provider is listed with its own price at the time that was asked for."""
+    rows = {(row.provider, row.price.model): row.price for row in ALL.listing(WHEN)}
+
+    assert {(provider.id, model.id) for provider in providers for model in provider.models} == set(rows)
+    assert found("gpt-4o-mini") == rows["openai", "gpt-4o-mini"]
+
+
+def test_an_edition_is_named_in_its_prices() -> None:
+    """Prices of another edition than the bundled one tell its name and revision."""
+    maker = Provider("maker", "The Maker", "https://maker", models=[
+        ModelInfo(id="m", match=ClauseEquals("m"), prices=ModelPrice(input_mtok=Decimal(1)))
+    ])  # fmt: skip
+    source = CatalogueSource(ids=ids, edition=Edition("list.json", "r9", [maker]))
+    price = source.find("m", upstream="u", provider="maker", when=WHEN)
+
+    assert price is not None
+    assert ("list.json", "r9") == (source.name, source.revision) == (price.source, price.revision)
 
 
 def test_only_written_names_are_known() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -357,6 +357,86 @@ def test_a_hostile_name_is_compared_in_no_time(write: Write) -> None:
     source = write(f"prices: [{{model: '{'*a' * 12}*b', per_request: 1}}]")
 
     assert find(source, "a" * 512) is None
+
+
+def test_hours_of_the_day(write: Write) -> None:
+    """An entry for certain hours counts in them, before one as exact for all day, and only then."""
+    source = write(
+        """prices:
+  - {model: m, per_request: 1, source: day}
+  - {model: m, per_request: 1, hours: 16:30-00:30, source: night}
+  - {model: m, per_request: 1, upstream: mine, source: mine}
+""",
+    )
+
+    def won(hour: int, minute: int, upstream: str = "u") -> str | None:
+        price = find(source, "m", upstream, when=TODAY.replace(hour=hour, minute=minute))
+        return None if price is None else price.origin
+
+    assert ["day", "night", "night", "night", "day"] == [
+        won(16, 29),
+        won(16, 30),
+        won(23, 59),
+        won(0, 29),
+        won(0, 30),
+    ]
+    assert "mine" == won(20, 0, "mine")
+
+
+def test_hours_reach_the_book(write: Write) -> None:
+    """What the book remembers of a model is looked up anew when the hours change."""
+    book = Book(
+        [write("prices: [{model: m, per_request: 2}, {model: m, per_request: 1, hours: 16:30-00:30}]")]
+    )
+    costs = []
+    for minute in (0, 29, 30, 59):
+        exchange = Exchange(
+            id="0",
+            started_at=TODAY.replace(hour=16, minute=minute).timestamp(),
+            method="POST",
+            path="/v1/chat/completions",
+            outcome=Outcome.OK,
+            request_model="m",
+            usage={"input": 0},
+            usage_source=UsageSource.REPORTED,
+        )
+        costs.append(book.price(exchange).cost_usd)
+
+    assert [2, 2, 1, 1] == costs
+
+
+@pytest.mark.parametrize(
+    ("written", "provider", "fits"),
+    [
+        ("aws.bedrock", "aws.bedrock", True),
+        ("aws", "aws.bedrock", True),
+        ("aws.bedrock", "aws", True),
+        ("google", "gcp.vertex_ai", True),
+        ("gcp.gemini", "gcp.vertex_ai", False),
+        ("my-provider", "my-provider", True),
+        ("openai", None, False),
+    ],
+)
+def test_a_provider_under_its_names(write: Write, written: str, provider: str | None, fits: bool) -> None:
+    """An entry's provider may be called by our name or by the catalogue's."""
+    source = write(f"prices: [{{model: m, provider: {written}, per_request: 1}}]")
+
+    assert fits is (find(source, "m", provider=provider) is not None)
+
+
+def test_the_listing(write: Write) -> None:
+    """Every entry is listed with its place and its time, past ones too."""
+    source = write(
+        """prices:
+  - {model: m, per_request: 1, upstream: u, provider: p, valid_from: 2026-01-01, valid_until: 2026-01-31}
+  - {model: "m*", per_request: 1, hours: 16:30-24:00}
+""",
+    )
+
+    assert [
+        ("m", "u", "p", date(2026, 1, 1), date(2026, 1, 31), None),
+        ("m*", None, None, None, None, "16:30-00:00"),
+    ] == [(row.price.model, *row[1:]) for row in source.listing(TODAY)]
 
 
 def test_prices_come_in_the_order_of_preference(write: Write) -> None:

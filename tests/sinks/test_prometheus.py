@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Thread
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from meter.budget import Budgets
 from meter.exchange import Exchange, Outcome, PriceStatus, RateLimit, UsageSource
 from meter.labels import OTHER, Admission
+from meter.settings import Budget
 from meter.sinks import Sinks
 from meter.sinks.prometheus import REASONS, Catalogue, PrometheusSink
 
@@ -141,6 +144,8 @@ TABLE = {
     "meter_usage_requests_rewritten_total": ("counter", "upstream"),
     "meter_usage_requests_refused_total": ("counter", "upstream"),
     "meter_cost_mismatch_total": ("counter", "upstream model"),
+    "meter_budget_usd": ("gauge", "budget period"),
+    "meter_budget_spent_usd": ("gauge", "budget period"),
     "meter_label_overflow_total": ("counter", "label"),
     "meter_sink_errors_total": ("counter", "sink"),
     "meter_sink_dropped_total": ("counter", "sink"),
@@ -181,6 +186,7 @@ def full_scrape() -> dict[str, Metric]:
         upstreams=["openai"],
         sinks=["log"],
         catalogue=Catalogue(source="genai-prices", revision="0.2.3", timestamp=1_767_225_600.0),
+        budgets=Budgets([Budget(name="everybody", usd=Decimal(500))]),
     )
     prometheus(everything())
     prometheus(
@@ -487,6 +493,28 @@ def test_state_is_read_at_each_scrape() -> None:
         ({"upstream": "openai"}, 1),
         ({"upstream": "local"}, 0),
     ]
+
+
+def test_budgets_are_read_at_each_scrape() -> None:
+    """A budget shows what may be spent, and what was in the period of the scrape, which is not the last."""
+    budgets = Budgets([Budget(name="search", usd=Decimal(500), period="week")])
+    prometheus = sink(budgets=budgets)
+    labels = {"budget": "search", "period": "week"}
+
+    assert samples(prometheus, "meter_budget_usd") == [(labels, 500)]
+    assert samples(prometheus, "meter_budget_spent_usd") == [(labels, 0)]
+
+    budgets(exchange(cost_usd=Decimal(9), started_at=time.time() - 8 * 86400))
+    budgets(exchange(cost_usd=Decimal("0.25"), started_at=time.time(), duration_s=0.0))
+
+    assert samples(prometheus, "meter_budget_spent_usd") == [(labels, 0.25)]
+
+
+def test_without_budgets_their_metrics_are_declared() -> None:
+    """Where there is no budget, the metrics are there without a sample."""
+    found = scraped(sink())
+
+    assert [] == found["meter_budget_usd"].samples + found["meter_budget_spent_usd"].samples
 
 
 def test_facts_that_do_not_change() -> None:

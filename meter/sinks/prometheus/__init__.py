@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from meter.budget import Budgets
 from meter.labels import ID_LABELS
 from meter.sinks.prometheus.exposition import Timeless, preferred
 from meter.sinks.prometheus.moment import Catalogue, Now, Program, State
@@ -39,8 +40,8 @@ class PrometheusSink:
     """Counts exchanges into a registry of its own.
 
     `upstreams` and `sinks` are names whose counters start at 0. `catalogue` is `None` where no price
-    catalogue is used. Exchanges come from one thread, scrapes from any. Raises `ValueError` for a tag that is
-    named like a label.
+    catalogue is used. What was spent of `budgets` is read at each scrape. Exchanges come from one thread,
+    scrapes from any. Raises `ValueError` for a tag that is named like a label.
     """
 
     name = "prometheus"
@@ -54,8 +55,10 @@ class PrometheusSink:
         upstreams: Iterable[str] = (),
         sinks: Iterable[str] = (),
         catalogue: Catalogue | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._state = state
+        self._budgets = budgets or Budgets()
         self._version = version
         self._sinks = tuple(sinks)
         self._admission = admission
@@ -70,7 +73,7 @@ class PrometheusSink:
         self._lag = fine_histogram("meter_event_loop_lag_seconds", _LAG, registry=registry)
         self._sink_errors = _by_sink("meter_sink_errors_total", _SINK_ERRORS, self._sinks, registry)
         self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, self._sinks, registry)
-        self._now = Now(self._state, registry)
+        self._now = Now(self._state, self._budgets, registry)
         self._program = Program(self._version, registry)
         ProcessCollector(registry=registry)
         self._registry = registry

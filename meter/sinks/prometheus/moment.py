@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from meter.budget import Budgets
     from meter.labels import Admission
 
 __all__ = ["Catalogue", "Now", "Program", "State"]
@@ -91,8 +93,9 @@ class Program:
 class Now:
     """Reads what is true at the moment of a scrape."""
 
-    def __init__(self, state: State, registry: CollectorRegistry) -> None:
+    def __init__(self, state: State, budgets: Budgets, registry: CollectorRegistry) -> None:
         self._state = state
+        self._budgets = budgets
         self._overflow: Mapping[str, int] = {}
         self._upstreams: tuple[str, ...] = ()
         registry.register(self)
@@ -110,6 +113,7 @@ class Now:
         about = "Requests that go on, for what they use, although their clients have left"
         yield GaugeMetricFamily("meter_drains_in_flight", about, self._state.drains)
         yield self._label_overflow()
+        yield from self._of_budgets()
 
     def _requests_in_flight(self) -> Metric:
         gauge = GaugeMetricFamily(
@@ -137,3 +141,14 @@ class Now:
         for label, folds in self._overflow.items():
             counter.add_metric((label,), folds)
         return counter
+
+    def _of_budgets(self) -> Iterator[Metric]:
+        labels = ("budget", "period")
+        limit = GaugeMetricFamily("meter_budget_usd", "What may be spent in a period", labels=labels)
+        about = "What was spent in the period that it is"
+        spent = GaugeMetricFamily("meter_budget_spent_usd", about, labels=labels)
+        for budget, amount in self._budgets.standing(datetime.now(UTC)):
+            limit.add_metric((budget.name, budget.period), float(budget.usd))
+            spent.add_metric((budget.name, budget.period), float(amount))
+        yield limit
+        yield spent

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from meter.admin.answers import error_answer
+from meter.admin.api import OWN, Api
 from meter.headers import first
-from meter.listener import error_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Mapping
 
+    from meter.admin.api import Page
+    from meter.admin.asking import Budgets, Questions
+    from meter.keys import Keys
+    from meter.recent import Recent
     from meter.settings import Admin as AdminSettings
     from meter.sinks.prometheus import PrometheusSink
     from meter.state import State
@@ -28,15 +33,29 @@ __all__ = ["Admin"]
 
 
 class Admin:
-    """Answers `/metrics`, `/healthz` and `/readyz`."""
+    """Answers the probes, `/metrics`, and what `Api` does.
 
-    def __init__(self, settings: AdminSettings, prometheus: PrometheusSink, state: State) -> None:
+    `questions` ask the ledger, where there is one; `recent` are the last exchanges; `keys` know who calls.
+    """
+
+    def __init__(
+        self,
+        settings: AdminSettings,
+        prometheus: PrometheusSink,
+        state: State,
+        *,
+        questions: Questions | None = None,
+        budgets: Budgets | None = None,
+        recent: Recent | None = None,
+        keys: Keys | None = None,
+    ) -> None:
         self._prometheus = prometheus
         self._state = state
         token = settings.token
         self._token = None if token is None else token.get_secret_value().encode()
         self._public = {f"/{name}" for name in settings.public}
-        self._pages: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
+        self._api = Api(questions, budgets, recent, keys)
+        self._pages: Mapping[str, Page] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -45,28 +64,34 @@ class Admin:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if not self._may(request):
-            return _error(401, "a bearer token is needed here", ("WWW-Authenticate", "Bearer"))
-        page = self._pages.get(request.path)
+            return error_answer(401, "a bearer token is needed here", ("WWW-Authenticate", "Bearer"))
+        page = self._page(request.path)
         if page is None:
-            return _error(404, "there is no such page")
+            return error_answer(404, "there is no such page")
         if request.method not in {"GET", "HEAD"}:
-            return _error(405, "nothing can be changed here", ("Allow", "GET, HEAD"))
+            return error_answer(405, "nothing can be changed here", ("Allow", "GET, HEAD"))
         return await page(request)
 
     def malformed(self, _: web.BaseRequest, error: BaseException | None) -> web.StreamResponse:
         """Answer what is no HTTP, or a mistake of our own."""
         if isinstance(error, HttpProcessingError):
-            answer = _error(400, "the request is not valid HTTP")
+            answer = error_answer(400, "the request is not valid HTTP")
         else:
-            answer = _error(500, "this page could not be made")
+            answer = error_answer(500, "this page could not be made")
         answer.force_close()
         return answer
 
     def _may(self, request: web.BaseRequest) -> bool:
-        if self._token is None or request.path in self._public:
+        # Callers show their own credential at their own page, which is where others show the token.
+        if self._token is None or request.path in self._public or request.path == OWN:
             return True
         scheme, _, token = (first(request.raw_headers, b"authorization") or b"").partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+    def _page(self, path: str) -> Page | None:
+        if path == OWN and self._token is None:  # without a token, anybody sees what all have spent
+            return None
+        return self._pages.get(path) or self._api.page(path)
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         # In a thread: 20,000 series take a fifth of a second to render, which no stream should wait for.
@@ -82,12 +107,3 @@ class Admin:
         if self._state.ready:
             return web.Response(text="ready\n")
         return web.Response(status=503, text="draining\n" if self._state.draining else "not listening yet\n")
-
-
-def _error(status: int, message: str, *headers: tuple[str, str]) -> web.Response:
-    return web.Response(
-        status=status,
-        body=error_body(message, f"http_{status}"),
-        content_type="application/json",
-        headers=[*headers, ("x-meter-error", "1")],
-    )

@@ -1,0 +1,247 @@
+"""Sums over a span of time, by rollups where these tell whole hours and by `exchanges` elsewhere.
+
+A question becomes a few cells: exchanges that agree in what was asked by, and their sums. The span is cut
+into pieces. Hours for which there are rollups are answered by them; what lies before the first and behind
+the last of them, and hours that the span cuts, by the exchanges themselves, so that sums are exact to the
+microsecond. An hour that is cut and has lost exchanges to their retention is taken whole, and the answer's
+span says so. Rollups that were off in the midst of a span are not noticed.
+
+The database adds up; only by the value of a tag is grouped in Python, where its JSON has one meaning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from sqlalchemy import func, literal_column, select
+
+from meter.exchange import KINDS
+from meter.ledger.schema import NONE, hour_of
+from meter.ledger.sources import PART, TAG, of_exchanges, of_rollups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, ScalarSelect, Select
+
+    from meter.ledger.schema import Tables
+    from meter.ledger.sources import Source
+
+__all__ = ["FIELDS", "FOREVER", "TAG", "Cell", "Cells", "QuestionError", "cells", "field_named"]
+
+FIELDS = (
+    "key",
+    "model",
+    "upstream",
+    "operation",
+    "outcome",
+    "error_type",
+    "usage_source",
+    "price_status",
+    "day",
+    "hour",
+)
+"""What one may ask by, besides `tag.<name>`."""
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""The end of a span that has none."""
+
+_HOUR = timedelta(hours=1)
+_WHOLE = frozenset({"requests", "errors", *KINDS})
+
+
+class QuestionError(ValueError):
+    """A question that the ledger has no answer to."""
+
+
+def field_named(name: str) -> str:
+    """Give a field as answers call it; raises `QuestionError` for one that cannot be asked by."""
+    if name.startswith((TAG, "tag:")) and len(name) > len(TAG):
+        return TAG + name[len(TAG) :]
+    if name not in FIELDS:
+        raise QuestionError(f"got the field {name!r}, expected one of {', '.join(FIELDS)}, tag.<name>")
+    return name
+
+
+class Cell(NamedTuple):
+    """Exchanges that agree in all that was asked by."""
+
+    group: tuple[Any, ...]
+    sums: Mapping[str, Any]
+    """Whole numbers, floats and `Decimal`; what is 0 is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The answer, and the span that it is for."""
+
+    since: datetime
+    until: datetime
+    cells: Sequence[Cell]
+
+
+def cells(
+    connection: Connection,
+    tables: Tables,
+    *,
+    by: Sequence[str],
+    since: datetime,
+    until: datetime = FOREVER,
+    where: Mapping[str, Sequence[Any]] | None = None,
+    sums: Sequence[str],
+) -> Cells:
+    """Add up `sums` of the exchanges that ended in [since, until), grouped by `by`.
+
+    `by`: fields of `FIELDS`, `cut_short`, `tag.<name>`; `where`: by such fields, values of which one must
+    hold. A tag that an exchange does not have is `none`. `sums`: names of `meter.ledger.schema.SUMS`, and
+    `meter.ledger.sources.EDGES`.
+    """
+    question = _Question(tuple(by), where or {}, tuple(sums))
+    pieces = _pieces(connection, tables, since, until)
+    found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
+    for piece in pieces:
+        for group, told in question.ask(connection, tables, piece):
+            _merge(found[group], told)
+    widened = [piece for piece in pieces if piece.widened]
+    return Cells(
+        min([since, *(piece.since for piece in widened)]),
+        max([until, *(piece.until for piece in widened)]),
+        [Cell(group, told) for group, told in found.items()],
+    )
+
+
+_EXTREMES: Mapping[str, Callable[[Any, Any], Any]] = {"first": min, "last": max}
+
+
+def _merge(into: dict[str, Any], told: Mapping[str, Any]) -> None:
+    for name, value in told.items():
+        if name not in into:
+            into[name] = value
+        elif name in _EXTREMES:
+            into[name] = _EXTREMES[name](into[name], value)
+        else:
+            into[name] += value
+
+
+# --- The pieces of a span ---
+
+
+class _Piece(NamedTuple):
+    rollups: bool
+    since: datetime
+    until: datetime
+    widened: bool = False
+    """It is more than was asked for: the exchanges that would tell are gone."""
+
+
+def _pieces(connection: Connection, tables: Tables, since: datetime, until: datetime) -> list[_Piece]:
+    if since >= until:
+        return []
+    begin, end = hour_of(since), hour_of(until)
+    first, last = _told_hours(connection, tables, begin, until)
+    if first is None or last is None:
+        return [_Piece(rollups=False, since=since, until=until)]
+    cut = sorted({hour for hour, edge in ((begin, since), (end, until)) if hour != edge})
+    edges = [_edge(connection, tables, hour, max(hour, since), min(hour + _HOUR, until)) for hour in cut]
+    begin += _HOUR if begin in cut else timedelta()
+    first, last = max(first, begin), min(last + _HOUR, end)
+    if first >= last:
+        spans = [_Piece(rollups=False, since=begin, until=end)]
+    else:
+        spans = [
+            _Piece(rollups=False, since=begin, until=first),
+            _Piece(rollups=True, since=first, until=last),
+            _Piece(rollups=False, since=last, until=end),
+        ]
+    return edges + [span for span in spans if span.since < span.until]
+
+
+def _told_hours(
+    connection: Connection, tables: Tables, since: datetime, until: datetime
+) -> tuple[datetime | None, datetime | None]:
+    hour = tables.rollups.c.hour
+    # Two steps along the index; MIN and MAX in one statement would read all of it.
+    told = select(hour).where(hour >= since, hour < until).limit(1)
+    first, last = (connection.scalar(told.order_by(order)) for order in (hour, hour.desc()))
+    return first, last
+
+
+def _edge(connection: Connection, tables: Tables, hour: datetime, since: datetime, until: datetime) -> _Piece:
+    """Give the piece for an hour of which [since, until) is asked for."""
+    within, kept = _kept(tables, since, until), _kept(tables, hour, hour + _HOUR)
+    asked, there, told = connection.execute(select(within, kept, _told(tables, hour))).one()
+    if asked == told or there < told:
+        return _Piece(rollups=True, since=hour, until=hour + _HOUR, widened=asked != told)
+    return _Piece(rollups=False, since=since, until=until)
+
+
+def _kept(tables: Tables, since: datetime, until: datetime) -> ScalarSelect[int]:
+    ended = tables.exchanges.c.timestamp
+    return select(func.count()).where(ended >= since, ended < until).scalar_subquery()
+
+
+def _told(tables: Tables, hour: datetime) -> ScalarSelect[int]:
+    c = tables.rollups.c
+    return select(func.coalesce(func.sum(c.requests), 0)).where(c.hour == hour).scalar_subquery()
+
+
+# --- What is asked of each piece ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    by: tuple[str, ...]
+    where: Mapping[str, Sequence[Any]]
+    sums: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the database groups by."""
+        return tuple(dict.fromkeys("tags" if field.startswith(TAG) else field for field in self.by))
+
+    def ask(
+        self, connection: Connection, tables: Tables, piece: _Piece
+    ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Give the groups of a piece; one may come several times, for different tags."""
+        lite = connection.dialect.name == "sqlite"
+        source = (of_rollups if piece.rollups else of_exchanges)(tables, lite=lite)
+        columns, read = self.columns, cache(_tags)
+        for row in connection.execute(self._statement(source, piece)):
+            told = row._asdict()
+            known = {name: told.pop(name) for name in columns}
+            tags = read(known["tags"]) if "tags" in known else {}
+            group = (
+                tags.get(field.removeprefix(TAG), NONE) if field.startswith(TAG) else known[field]
+                for field in self.by
+            )
+            yield tuple(group), _added(told)
+
+    def _statement(self, source: Source, piece: _Piece) -> Select[Any]:
+        return (
+            select(
+                *(source.field(name).label(name) for name in self.columns),
+                *(part for name in self.sums for part in source.sums(name)),
+            )
+            .where(source.moment >= piece.since, source.moment < piece.until)
+            .where(*(source.holds(name, values) for name, values in self.where.items()))
+            # By place: PostgreSQL takes an expression with parameters for another one each time.
+            .group_by(*(literal_column(str(place)) for place in range(1, len(self.columns) + 1)))
+        )
+
+
+def _tags(text: str) -> dict[str, str]:
+    return msgspec.json.decode(text, type=dict[str, str])
+
+
+def _added(told: dict[str, Any]) -> dict[str, Any]:
+    if "cost_high" in told:
+        high, low = told.pop("cost_high") or 0, told.pop("cost_low") or 0
+        told["cost_usd"] = Decimal(high * PART + low).scaleb(-12)
+    # PostgreSQL adds whole numbers up to a NUMERIC.
+    return {name: int(value) if name in _WHOLE else value for name, value in told.items() if value}

@@ -1,0 +1,13 @@
+"""What may be wrong with a ledger; apart from what opens one, which is slow to import."""
+
+from __future__ import annotations
+
+__all__ = ["LedgerDeniedError", "LedgerError"]
+
+
+class LedgerError(Exception):
+    """A ledger that cannot be used; `str` of it says which and why, in a sentence."""
+
+
+class LedgerDeniedError(LedgerError):
+    """A ledger that this process may not read or write; trying again is of no use."""
