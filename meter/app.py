@@ -21,8 +21,9 @@ from meter import __version__, directories, pricing
 from meter.admin import Admin
 from meter.backgrounds import Backgrounds
 from meter.budget import Budgets
+from meter.capture import Capture
 from meter.keys import Keys, salt_from
-from meter.ledger.errors import LedgerError
+from meter.ledger.errors import LedgerDeniedError, LedgerError
 from meter.ledger.questions import Questions
 from meter.parts import parts_of
 from meter.ports import listen, listener_for, settle, tls_context
@@ -36,6 +37,7 @@ from meter.sinks import Sinks
 from meter.sinks.ledger import LedgerSink
 from meter.sinks.log import Journal, LibraryLog, LogSink
 from meter.sinks.prometheus import PrometheusSink
+from meter.sinks.telemetry import ExportError, Telemetry, TelemetryError
 from meter.state import State
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Running", "run", "serving"]
 
-_SINKS = ("prometheus", "log", "budgets", "ledger")
+_SINKS = ("prometheus", "log", "budgets", "ledger", "traces")
 _PARTS = ("proxy", "tap", "book")
 """What else may fail without a client noticing, and is counted beside the sinks."""
 
@@ -105,15 +107,19 @@ class Running:
         self._settings = parts.settings
         self._read = read
         self._log = journal
+        self._lines = LogSink(journal)
+        self._settle_log()
         self._report = _Report(self.prometheus, journal)
         journal.tell(partial(self.prometheus.sink_dropped, "log"), partial(self._report, "log"))
         self.recent = Recent()
+        self._telemetry = self._telling()
+        telemetry = () if self._telemetry is None else (self._telemetry,)
         url = parts.settings.ledger.url or directories.ledger_url(os.environ)
         ledger = self._ledger(url) if url != "off" else ()
         self._questions = Questions(url) if url != "off" else None
         """What the admin port asks of the ledger."""
         self.sinks = Sinks(
-            (self.prometheus, LogSink(journal), self.budgets, self.recent, *ledger), self._report
+            (self.prometheus, self._lines, self.budgets, self.recent, *ledger, *telemetry), self._report
         )
         self._catalogue = catalogue
         self._backgrounds = Backgrounds()
@@ -123,6 +129,19 @@ class Running:
         self._at_once = asyncio.Event()
         """Set when what is under way is to be broken off."""
         self._reloading = asyncio.Lock()
+        self._began = time.monotonic()
+        self._broken_off = 0
+        """Exchanges that did not end by themselves."""
+        journal.note("info", "started", version=__version__)
+
+    def _telling(self) -> Telemetry | None:
+        """Return what tells by OpenTelemetry; raises SettingsError where a variable of its is wrong."""
+        try:
+            return Telemetry.of(
+                self._settings, os.environ, on_drop=self.prometheus.sink_dropped, on_error=self._report
+            )
+        except TelemetryError as error:
+            raise SettingsError([str(error)]) from None
 
     def _ledger(self, url: str) -> Iterator[Sink]:
         settings = self._settings.ledger
@@ -132,7 +151,7 @@ class Running:
             rollups=settings.rollups,
             spill=directories.state(os.environ),
             on_drop=partial(self.prometheus.sink_dropped, "ledger"),
-            on_error=partial(self._report, "ledger"),
+            on_error=partial(self._report, "ledger", mild=LedgerDeniedError if settings.url is None else ()),
             on_kept=self.budgets.kept,
             between=(_BUDGETS_SECONDS, self._ask_budgets),
             optional=settings.url is None,
@@ -183,15 +202,27 @@ class Running:
 
     def break_off(self) -> None:
         """Break off what is still under way."""
+        self._broken_off = self.state.busy
         for proxy in self._proxies:
             proxy.break_off()
         for task in self._tasks:
             task.cancel()
 
+    def close(self) -> None:
+        """Tell what is still untold, and let go of what is open."""
+        self.sinks.close()
+        if self._questions is not None:
+            self._questions.close()
+
     async def let_go(self) -> None:
         """Close the connections to all upstreams."""
         for client in self._proxies.values():
             await client.close()
+
+    def tell_stopped(self) -> None:
+        """Say that it is over, and nothing after."""
+        seconds = round(time.monotonic() - self._began, 3)
+        self._log.note("info", "stopped", seconds=seconds, broken_off=self._broken_off)
 
     # Settings and prices that are read again.
 
@@ -242,12 +273,19 @@ class Running:
         self.state.know(names)
         self.budgets.settle(settings.budgets)
         self._settings, self._catalogue = settings, catalogue
-        self._log.settle(settings.log.level, settings.log.format)
+        self._settle_log()
+        if self._telemetry is not None:
+            self._telemetry.settle(settings)
         before = list(self._proxies.items())
         settle(self._listeners[0], settings, await self._begin(parts))
         settle(self._listeners[1], settings, self._admin())
         for proxy, client in before:
             self._spawn(self._retire(proxy, client))
+
+    def _settle_log(self) -> None:
+        log = self._settings.log
+        self._log.settle(log.level, log.format)
+        self._lines.settle(**log.model_dump(include={"outcomes", "sample", "content"}))
 
     async def _begin(self, parts: Parts) -> Proxy:
         settings = parts.settings
@@ -263,6 +301,8 @@ class Running:
             backgrounds=self._backgrounds,
             report=self._report,
             budgets=self.budgets,
+            tracer=None if self._telemetry is None else self._telemetry.tracer,
+            capture=_capture(settings),
         )
         self._proxies[proxy] = parts.client
         return proxy
@@ -305,9 +345,9 @@ async def serving(
     async with AsyncExitStack() as stack:
         journal = Journal(stream)
         stack.callback(journal.close)
-        journal.settle(settings.log.level, settings.log.format)
         running = Running(parts, read or (lambda: settings), journal, catalogue)
-        stack.callback(running.sinks.close)
+        stack.callback(running.tell_stopped)
+        stack.callback(running.close)
         stack.enter_context(_library_log(journal))
         stack.push_async_callback(running.let_go)
         await running.listen(stack, parts)
@@ -355,6 +395,12 @@ def _catalogue(settings: Settings) -> Source | None:
     return pricing.catalogue(settings, directories.state(os.environ))
 
 
+def _capture(settings: Settings) -> Capture | None:
+    """Return what takes prompts and answers down; None where nobody wants them."""
+    wanted = settings.log.content or settings.tracing.content
+    return Capture(settings.content.limit, settings.content.redact) if wanted else None
+
+
 def _tell_change(log: Journal, upstream: str, reason: str | None) -> None:
     if reason is None:
         log.note("info", "upstream_up", upstream=upstream)
@@ -375,15 +421,21 @@ class _Report:
         self._log = log
         self._next: dict[str, float] = {}
 
-    def __call__(self, part: str, error: BaseException | None) -> None:
-        """Count a failure; only its class is told, as texts may quote what was sent; a ledger's do not."""
+    def __call__(
+        self, part: str, error: BaseException | None, *, mild: type[Exception] | tuple[()] = ()
+    ) -> None:
+        """Count a failure; only its class is told, as texts may quote what was sent; a ledger's do not.
+
+        One that is `mild` is something to be warned of, and no error.
+        """
         self._prometheus.sink_failed(part)
         now = time.monotonic()
         if self._next.get(part, now) <= now:
             self._next[part] = now + _REPORT_SECONDS
             exception = type(error).__name__ if error else None
-            reason = {"reason": str(error)} if isinstance(error, LedgerError) else {}
-            self._log.note("error", "sink_failing", sink=part, exception=exception, **reason)
+            reason = {"reason": str(error)} if isinstance(error, LedgerError | ExportError) else {}
+            level = "warning" if isinstance(error, mild) else "error"
+            self._log.note(level, "sink_failing", sink=part, exception=exception, **reason)
 
 
 async def _measure_lag(prometheus: PrometheusSink) -> None:

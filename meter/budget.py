@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from meter.exchange import Exchange
 
-__all__ = ["PERCENTS", "Budget", "Budgets", "begins", "ends"]
+__all__ = ["Budget", "Budgets", "begins", "ends"]
 
-PERCENTS = (100, 80)
+_PERCENTS = (100, 80)
 """Shares of a budget at which somebody is told, the larger first."""
 
 _MOST_WAITING = 100_000
@@ -114,7 +114,7 @@ class _About(NamedTuple):
         return (
             self.key in (None, key or NONE)
             and self.upstream in (None, upstream)
-            and tags.items() >= self.tags
+            and (not self.tags or tags.items() >= self.tags)
         )
 
 
@@ -144,6 +144,14 @@ class _Account:
     def __init__(self, about: _About) -> None:
         self.about = about
         self._periods: dict[datetime, _Sums] = {}
+        self._since = self._until = datetime.min.replace(tzinfo=UTC)
+        """The period that was asked for last."""
+
+    def since(self, now: datetime) -> datetime:
+        """Return the first moment of the period in which `now` lies."""
+        if not self._since <= now < self._until:
+            self._since, self._until = begins(self.about.period, now), ends(self.about.period, now)
+        return self._since
 
     def open(self, since: datetime) -> _Sums:
         """Return the sums of a period; the oldest period goes where there are too many."""
@@ -155,12 +163,13 @@ class _Account:
 
     def spent(self, now: datetime) -> Decimal:
         """Return what was spent in the period of `now`."""
-        return self.spent_since(begins(self.about.period, now))
-
-    def spent_since(self, since: datetime) -> Decimal:
-        """Return what was spent in the period that begins `since`."""
-        sums = self._periods.get(since)
+        sums = self._periods.get(self.since(now))
         return sums.spent if sums else Decimal(0)
+
+
+def _marks(usd: Decimal) -> tuple[tuple[int, Decimal], ...]:
+    """Return the `_PERCENTS` of an amount, each with what it comes to."""
+    return tuple((percent, percent * usd / 100) for percent in _PERCENTS)
 
 
 class _Reached(NamedTuple):
@@ -208,6 +217,7 @@ class Budgets:
                 entries.append((budget, accounts.setdefault(about, account)))
             self._accounts = accounts
             self._entries = tuple(entries)
+            self._marks = tuple(_marks(budget.usd) for budget, _ in entries)
             self._stops = tuple(entry for entry in entries if entry[0].stop)
 
     # What is spent.
@@ -217,10 +227,10 @@ class Budgets:
         cost = exchange.cost_usd
         if not cost or not self._accounts:
             return
-        ended = datetime.fromtimestamp(exchange.started_at + exchange.duration_s, UTC)  # as the ledger has it
+        ended = exchange.ended
         with self._lock:
             sums = [
-                account.open(begins(about.period, ended))
+                account.open(account.since(ended))
                 for about, account in self._accounts.items()
                 if about.covers(exchange.key, exchange.tags, exchange.upstream)
             ]
@@ -249,8 +259,10 @@ class Budgets:
 
     def kept(self, exchanges: Iterable[Exchange]) -> None:
         """Note that the ledger has these; some maybe told before, and some another process's."""
-        with self._lock:
-            for exchange in exchanges:
+        if not self._waiting:
+            return
+        for exchange in exchanges:
+            with self._lock:  # for one at a time: somebody is being served meanwhile
                 self._keep(exchange.id)
 
     def ask(self, spent: Callable[[Budget, datetime], Decimal], now: datetime) -> None:
@@ -290,14 +302,14 @@ class Budgets:
     def _reached(self, now: datetime) -> list[_Reached]:
         """Return what was reached of which budget, and is news."""
         news = []
-        for budget, account in self._entries:
-            since = begins(budget.period, now)
-            spent = account.spent_since(since)
-            percent = next((mark for mark in PERCENTS if 100 * spent >= mark * budget.usd), 0)
-            name = (budget.name, budget.usd)
-            if percent and (since, percent) > self._told.get(name, (since, 0)):
-                self._told[name] = since, percent
-                news.append(_Reached(budget, percent, spent))
+        for (budget, account), marks in zip(self._entries, self._marks, strict=True):
+            spent = account.spent(now)
+            percent = next((percent for percent, usd in marks if spent >= usd), 0)
+            if percent:
+                since, name = account.since(now), (budget.name, budget.usd)
+                if (since, percent) > self._told.get(name, (since, 0)):
+                    self._told[name] = since, percent
+                    news.append(_Reached(budget, percent, spent))
         return news
 
     def _tell(self, news: Iterable[_Reached]) -> None:

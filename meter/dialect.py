@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from meter.estimate import text_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Hashable, Mapping
     from decimal import Decimal
+
+    from meter.capture import Captured
 
 __all__ = ["Dialect", "Facts", "Marks", "Request"]
 
@@ -36,6 +38,10 @@ class Request:
     """An estimate of the tokens that its prompt has; None where nothing can be said of it."""
     characters: int | None = None
     """Characters that are to be spoken; None where nothing is."""
+    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    """What it asks for besides, by OpenTelemetry's name; empty where nobody wants to know."""
+    question: str | None = None
+    """The prompt as it stands, cut and cleansed; None where content is not captured."""
 
     @property
     def unasked(self) -> Request:
@@ -86,6 +92,10 @@ class Facts:
     """An error inside the answer: its published code or type, or "" where it names none."""
     said: float | None = None
     """An estimate of the tokens of content that was seen; None where no answer was."""
+    captured: Captured | None = None
+    """Takes down what was said; None where content is not captured."""
+    part: Hashable = None
+    """What is being said: of which choice, which part. What is said by turns is told apart by it."""
 
     def fail(self, error: str | None) -> None:
         """Take note of an error: its name, or "" where it has none; None is no error."""
@@ -105,6 +115,13 @@ class Facts:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""
         if isinstance(text, str):
             self.said = (self.said or 0.0) + text_tokens(text)
+            if self.captured is not None:
+                self.captured.add(text, self.part)
+
+    @property
+    def transcript(self) -> str | None:
+        """What was said, cut and cleansed; None where content is not captured."""
+        return None if self.captured is None else self.captured.text
 
 
 class Dialect(Protocol):

@@ -13,6 +13,7 @@ from meter.exchange import Outcome
 from meter.headers import end_to_end, first, forwarded, replace, switching, without
 from meter.passage import Passage, Refusal
 from meter.refusals import REFUSAL_BYTES, REFUSAL_STATUSES, Refusals, refuses
+from meter.trace import carrying
 from meter.upstream import TimedOutError, UnreachableError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Dispatch:
         """Return the fields that go up; what Host says follows from the URL."""
         travelling = switching if passage.upgrade else end_to_end
         fields = without(travelling(passage.fields), *self._staying_home)
+        if passage.spans is not None and self._settings.tracing.propagate:
+            fields = carrying(fields, passage.spans)
         if self._settings.forwarded == "append":
             scheme = "http" if self._settings.tls.cert is None else "https"
             host = (first(passage.fields, b"host") or b"").decode("utf-8", "replace")

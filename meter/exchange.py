@@ -9,7 +9,8 @@ known is `None` (or, in `usage`, absent), never 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 __all__ = [
+    "COUNTED",
     "INPUT_KINDS",
     "KINDS",
     "OUTPUT_KINDS",
@@ -27,6 +29,7 @@ __all__ = [
     "Outcome",
     "PriceStatus",
     "RateLimit",
+    "Spans",
     "UsageSource",
 ]
 
@@ -79,6 +82,10 @@ class UsageSource(StrEnum):
     """There is nothing to count."""
 
 
+COUNTED = frozenset({UsageSource.REPORTED, UsageSource.ESTIMATED})
+"""Those that come with counts."""
+
+
 class PriceStatus(StrEnum):
     """How sure the cost is."""
 
@@ -104,6 +111,24 @@ class RateLimit:
     remaining: float | None = None
     reset_seconds: float | None = None
     """Seconds from the answer until the limit is whole again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """The two spans of an exchange, as they were drawn when it began; ids are hex digits, as on the wire."""
+
+    trace_id: str
+    """32 digits; the client's, where it sent one."""
+    parent_id: str | None = None
+    """16 digits of the client's span; `None` where it sent none."""
+    server_id: str
+    """16 digits of the span that Meter serves by."""
+    client_id: str
+    """16 digits of the span below it, in which the upstream is asked."""
+    sampled: bool
+    """They are to be exported."""
+    state: str = ""
+    """The client's `tracestate`, with what the sampler made of it."""
 
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -133,7 +158,9 @@ class Exchange:
     """Configured name or fingerprint of the client's credential; `None` where there was none."""
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     trace_id: str | None = None
-    """32 hex digits of the client's `traceparent`."""
+    """32 hex digits of the client's `traceparent`, or drawn where traces are made."""
+    spans: Spans | None = None
+    """`None` where no traces are made."""
 
     outcome: Outcome
     error_type: str = ""
@@ -149,6 +176,12 @@ class Exchange:
     usage_refused: bool = False
     """The upstream refused to be asked, and got the client's own bytes."""
 
+    parameters: Mapping[str, bool | int | float | str] = field(default_factory=lambda: _NOTHING)
+    """What the request asks for besides the model, by OpenTelemetry's name; read only where it is told."""
+    question: str | None = None
+    """The prompt as the request has it, JSON, cut and cleansed; only where content is captured."""
+    answer: str | None = None
+    """The text that the answer had, cut and cleansed; likewise."""
     request_model: str | None = None
     response_model: str | None = None
     model: str | None = None
@@ -178,10 +211,14 @@ class Exchange:
     price_revision: str | None = None
 
     duration_s: float = 0.0
+    sent_s: float | None = None
+    """When the request began to go up; `None` where it did not."""
     ttft_s: float | None = None
     """First event that carries content of any kind; streams only."""
     last_content_s: float | None = None
     """Last event that carries content; streams only."""
+    content_events: int = 0
+    """How many carry content; streams only."""
     stall_s: float | None = None
     """Longest pause between two events with content; `None` with fewer than two."""
     reasoning_streamed: bool = False
@@ -194,6 +231,17 @@ class Exchange:
     """Bytes of the client's body."""
     response_bytes: int = 0
     """Bytes of the body that reached the client."""
+
+    @property
+    def discreet(self) -> Exchange:
+        """The same without what was asked and answered, for whoever keeps it."""
+        captured = self.question is not None or self.answer is not None
+        return replace(self, question=None, answer=None) if captured else self
+
+    @property
+    def ended(self) -> datetime:
+        """The moment at which it was over, in UTC; to whose hour, day and month it belongs."""
+        return datetime.fromtimestamp(self.started_at + self.duration_s, UTC)
 
     @property
     def overhead_s(self) -> float | None:

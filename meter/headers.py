@@ -7,7 +7,6 @@ carried.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ __all__ = [
     "media_type",
     "replace",
     "switching",
-    "trace_id",
     "wants_websocket",
     "without",
 ]
@@ -39,10 +37,6 @@ HOP_BY_HOP = frozenset(
         b"transfer-encoding",
         b"upgrade",
     )
-)
-
-_TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
 
 
@@ -129,9 +123,3 @@ def forwarded(fields: Fields, peer: str, scheme: str, host: str) -> Fields:
         came = [v for n, v in fields if n.lower() == name.lower()]
         fields = replace(fields, name, b", ".join([*came, value]))
     return fields
-
-
-def trace_id(fields: Sequence[tuple[bytes, bytes]]) -> str | None:
-    """Return the trace id of a W3C `traceparent`, 32 hex digits; None where none is valid."""
-    found = _TRACEPARENT.fullmatch(first(fields, b"traceparent") or b"")
-    return found[1].decode() if found else None

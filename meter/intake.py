@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiohttp import HttpVersion11, web
 
+from meter import inquiry
 from meter.coding import decoded, is_coded
 from meter.headers import first, media_type
+from meter.parameters import parameters
 from meter.passage import Passage, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
 
+    from meter.capture import Capture
     from meter.headers import Fields
     from meter.settings import Settings
 
@@ -33,9 +36,22 @@ _Read = TypeVar("_Read")
 
 
 class Intake:
-    """Takes requests' bodies in; `report(part, error)` counts what went wrong in reading one."""
+    """Takes requests' bodies in; `report(part, error)` counts what went wrong in reading one.
 
-    def __init__(self, settings: Settings, report: Callable[[str, BaseException | None], None]) -> None:
+    `traced` says that somebody wants to know what a request asks for besides its model; `capture` takes its
+    prompt down.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        report: Callable[[str, BaseException | None], None],
+        *,
+        traced: bool = False,
+        capture: Capture | None = None,
+    ) -> None:
+        self._curious = traced or capture is not None
+        self._capture = capture
         self._limits = settings.limits
         self._patience = settings.timeouts.client_body
         self._report = report
@@ -119,6 +135,7 @@ class Intake:
         encoding = first(passage.fields, b"content-encoding")
         if not is_coded(encoding):
             passage.request = await _giving_way(passage.dialect.read_request(body))
+            await self._read_further(passage, body)
             return
         plain = await _giving_way(decoded(body, encoding or b"", self._limits.inspect_bytes))
         if plain is None:
@@ -127,6 +144,15 @@ class Intake:
         request = (await _giving_way(passage.dialect.read_request(text))).unasked  # it goes up as it came
         prompt = request.prompt_tokens
         passage.request = request if prompt is None else replace(request, prompt_tokens=prompt + left_out)
+        await self._read_further(passage, text)
+
+    async def _read_further(self, passage: Passage, text: bytes) -> None:
+        """Read what only traces and captured content tell, once more from the start: most want neither."""
+        if not self._curious:
+            return
+        told = await _giving_way(inquiry.read(text))
+        question = None if self._capture is None else self._capture.question(told)
+        passage.request = replace(passage.request, parameters=parameters(told), question=question)
 
 
 async def _giving_way(reading: Generator[None, None, _Read]) -> _Read:

@@ -159,6 +159,7 @@ def salt_from(environ: Mapping[str, str]) -> bytes | None:
 
 
 def masked(url: str) -> str:
-    """Return a URL without what may be secret: user, password and query."""
+    """Return a URL without what may be secret: user, password and query; a database's in words, likewise."""
     nobody = re.sub(r"(?s)^([\w+.-]+://)?.*@", r"\1***@", url)
+    nobody = re.sub(r"(?is)\b(\w*password\s*=).*", r"\1***", nobody)
     return re.sub(r"(?s)\?.*", "?***", nobody)

@@ -23,16 +23,21 @@ _CLOSE_SECONDS = 2.0
 
 
 class Outlet:
-    """A stream of bytes that never makes its writer wait; `most` lines may wait."""
+    """A stream of bytes that never makes its writer wait.
 
-    def __init__(self, stream: Any, *, most: int = 10_000) -> None:
+    `most` lines may wait, of `most_bytes` together.
+    """
+
+    def __init__(self, stream: Any, *, most: int = 10_000, most_bytes: int = 64 << 20) -> None:
         self.on_drop: Callable[[], None] = lambda: None
         """Called for each line that there was no room for."""
         self.on_error: Callable[[BaseException], None] = lambda _: None
         """Called with what writing raised; from the outlet's thread."""
         self._stream = stream
-        self._most = most
+        self._most, self._most_bytes = most, most_bytes
         self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        """About as many wait: threads that write at once may count wrong, until the next batch goes out."""
         self._some = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -40,10 +45,11 @@ class Outlet:
 
     def write(self, line: bytes) -> None:
         """Write a line, soon."""
-        if len(self._lines) >= self._most:
+        if len(self._lines) >= self._most or self._bytes + len(line) > self._most_bytes:
             self.on_drop()
             return
         self._lines.append(line)
+        self._bytes += len(line)
         self._some.set()
 
     def flush(self) -> None:
@@ -61,6 +67,7 @@ class Outlet:
             if not self._closing:
                 time.sleep(_BATCH_SECONDS)
             self._some.clear()
+            self._bytes = 0
             self._write(b"".join(self._lines.popleft() for _ in range(len(self._lines))))
         self._write(b"".join(self._lines))
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from meter.dialect import Request
 from meter.errors import error_type
 from meter.exchange import Exchange, Outcome
-from meter.headers import trace_id
 from meter.tap import Tap
+from meter.trace import parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from meter.dialect import Dialect
-    from meter.exchange import RateLimit
+    from meter.exchange import RateLimit, Spans
     from meter.headers import Fields
     from meter.session import Turn
 
@@ -70,6 +70,8 @@ class Passage:
     """The client's fields, as they came."""
     peer: str
     """The client's address."""
+    spans: Spans | None = None
+    """None where no traces are made."""
     upstream: str = "none"
     provider: str | None = None
     operation: str = "other"
@@ -134,13 +136,14 @@ class Passage:
         """Note what broke the exchange off, unless something has before."""
         self.cause = self.cause or cause
 
-    def inner(self, turn: Turn, id_: str, started_at: float) -> Passage:
+    def inner(self, turn: Turn, id_: str, started_at: float, spans: Spans | None) -> Passage:
         """Return the passage of an exchange that took place inside of this one."""
         return replace(
             self,
             id=id_,
             began=turn.began,
             started_at=started_at,
+            spans=spans,
             operation=turn.operation,
             request=turn.request,
             tap=turn.tap,
@@ -175,7 +178,8 @@ class Passage:
             path=self.path,
             key=self.key,
             tags=self.tags,
-            trace_id=trace_id(self.fields),
+            trace_id=self._trace_id(),
+            spans=self.spans,
             outcome=outcome,
             error_type=error_type(told, self.status, outcome),
             status=self.status,
@@ -183,6 +187,9 @@ class Passage:
             attempts=self.attempts,
             usage_asked=self.asked or self.refused,
             usage_refused=self.refused,
+            parameters=self.request.parameters,
+            question=self.request.question,
+            answer=facts.transcript,
             request_model=self.model,
             response_model=facts.response_model,
             model=self.model,
@@ -196,8 +203,10 @@ class Passage:
             provider_cost_usd=facts.provider_cost_usd,
             usage_source=counted.source,
             duration_s=now - began,
+            sent_s=self._sent(),
             ttft_s=_since(began, tap.first_content),
             last_content_s=_since(began, tap.last_content),
+            content_events=tap.content_events,
             stall_s=tap.stall,
             reasoning_streamed=tap.reasoning_streamed,
             overhead_request_s=self.request_overhead,
@@ -205,6 +214,18 @@ class Passage:
             request_bytes=self.request_bytes,
             response_bytes=self.response_bytes,
         )
+
+    def _trace_id(self) -> str | None:
+        if self.spans is not None:
+            return self.spans.trace_id
+        told = parent(self.fields)
+        return told.trace_id if told is not None else None
+
+    def _sent(self) -> float | None:
+        """Return when the request began to go up; of an exchange inside of another, at its beginning."""
+        if self.request_overhead is None:
+            return 0.0 if self.attempts else None
+        return self.read_at - self.began + self.request_overhead
 
 
 def _since(began: float, moment: float | None) -> float | None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from meter.proxy import Proxy
     from meter.settings import Settings
 
-__all__ = ["CLOSE_SECONDS", "listen", "listener_for", "settle", "tls_context"]
+__all__ = ["listen", "listener_for", "settle", "tls_context"]
 
-CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 """What has been broken off is given so long to be recorded."""
 
 
@@ -57,7 +57,7 @@ async def listen(
     stack: AsyncExitStack, listener: Listener, host: str, port: int, tls: ssl.SSLContext | None
 ) -> str:
     """Start a listener; return its URL, with the port that was had."""
-    runner = web.ServerRunner(listener, shutdown_timeout=CLOSE_SECONDS)
+    runner = web.ServerRunner(listener, shutdown_timeout=_CLOSE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

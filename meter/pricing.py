@@ -11,10 +11,10 @@ from meter import providers
 from meter.price import Book
 from meter.prices import refresh
 from meter.prices.catalogue import CatalogueSource
-from meter.prices.files import load
+from meter.prices.files import PriceFileError, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from meter.price import Source
@@ -24,10 +24,23 @@ __all__ = ["book", "catalogue", "renewed", "upstream_providers"]
 
 
 def book(settings: Settings, catalogue: Source | None) -> Book:
-    """Make the book; raises PriceFileError where a price file is wrong."""
-    files: list[Source] = [load(path) for path in settings.prices.files]
+    """Make the book; raises PriceFileError with all that is wrong in any price file."""
+    files = _files(settings.prices.files)
     aliases = {u.name: dict(u.models) for u in settings.upstreams if u.models}
     return Book([*files, catalogue] if catalogue is not None else files, aliases=aliases)
+
+
+def _files(paths: Iterable[str]) -> list[Source]:
+    sources: list[Source] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            sources.append(load(path))
+        except PriceFileError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise PriceFileError(problems)
+    return sources
 
 
 def catalogue(settings: Settings, state: Path) -> Source | None:

@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from meter import dialects
 from meter.budget import Budgets
+from meter.capture import Captured
 from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.dispatch import Dispatch
 from meter.exchange import Outcome, UsageSource
@@ -37,6 +38,7 @@ from meter.routing import origin_form
 from meter.session import Session
 from meter.switching import End
 from meter.tap import Tap
+from meter.trace import Parent, parent
 from meter.tunnel import Tunnel
 from meter.upstream import address
 from meter.websocket import deflates
@@ -47,7 +49,8 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from meter.backgrounds import Backgrounds
-    from meter.exchange import Exchange
+    from meter.capture import Capture
+    from meter.exchange import Exchange, Spans
     from meter.headers import Fields
     from meter.keys import Keys
     from meter.price import Book
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from meter.settings import Settings
     from meter.sinks import Sinks
     from meter.state import State
+    from meter.trace import Tracer
     from meter.upstream import Answer, Client
 
 __all__ = ["Proxy"]
@@ -98,8 +102,15 @@ class Proxy:
         backgrounds: Backgrounds,
         report: Callable[[str, BaseException | None], None],
         budgets: Budgets | None = None,
+        tracer: Tracer | None = None,
+        capture: Capture | None = None,
     ) -> None:
-        """Put a proxy together; `report(part, error)` counts what went wrong within."""
+        """Put a proxy together; `report(part, error)` counts what went wrong within.
+
+        With a `tracer`, spans are drawn; with a `capture`, prompts and answers are taken down.
+        """
+        self._tracer = tracer
+        self._capture = capture
         self._settings = settings
         self._report = report
         self._upstreams = {u.name: u for u in settings.upstreams}
@@ -112,7 +123,7 @@ class Proxy:
         self._dispatch = Dispatch(settings, client, state)
         self._backgrounds = backgrounds
         self._budgets = budgets or Budgets()
-        self._intake = Intake(settings, report)
+        self._intake = Intake(settings, report, traced=tracer is not None, capture=capture)
         self._live: dict[str, Passage] = {}
         self._drains = {u.name for u in settings.upstreams if u.on_client_disconnect == "drain"}
         self._left_behind: dict[str, asyncio.Task[web.StreamResponse]] = {}
@@ -218,6 +229,7 @@ class Proxy:
         began = connection.taken() if isinstance(connection, Connection) else now
         unix = time.time() - (now - began)
         path, _, _ = origin_form(request.raw_path).partition("?")
+        fields = list(request.raw_headers)
         passage = Passage(
             id=uuid7(int(unix * 1000), os.urandom(10)),
             began=began,
@@ -226,8 +238,9 @@ class Proxy:
             method=request.method,
             # What is no path is an authority (CONNECT), which may hold a password.
             path=path[:_LOGGED_PATH] if path.startswith("/") else "",
-            fields=list(request.raw_headers),
+            fields=fields,
             peer=request.remote or "unknown",
+            spans=None if self._tracer is None else self._tracer.begin(parent(fields), request.method, path),
             estimates=self._settings.usage.estimate,
         )
         self._live[passage.id] = passage
@@ -316,6 +329,8 @@ class Proxy:
             event_bytes=self._settings.limits.event_bytes,
             estimate=passage.estimates,
         )
+        if self._capture is not None:
+            tap.facts.captured = Captured(self._capture)
         tap.answer(answer.status, media_type(answer.fields), first(answer.fields, b"content-encoding"))
         _learn(passage, answer)
         drain = self._upstreams[passage.upstream].drain
@@ -471,8 +486,16 @@ class Proxy:
         if turn.tap.failures:
             self._report("tap", None)
         began = passage.started_at + (turn.began - passage.began)
-        inner = passage.inner(turn, uuid7(int(began * 1000), os.urandom(10)), began)
+        inner = passage.inner(turn, uuid7(int(began * 1000), os.urandom(10)), began, self._below(passage))
         self._tell(inner.record(turn.ended))
+
+    def _below(self, passage: Passage) -> Spans | None:
+        """Draw the spans of an exchange inside of another, below the one that Meter serves that by."""
+        spans = passage.spans
+        if self._tracer is None or spans is None:
+            return None
+        outer = Parent(spans.trace_id, spans.server_id, spans.sampled, spans.state)
+        return self._tracer.begin(outer, passage.method, passage.path)
 
     def _tell(self, exchange: Exchange) -> None:
         """Price an exchange and tell the sinks."""

@@ -24,7 +24,7 @@ class Recent:
 
     def __call__(self, exchange: Exchange) -> None:
         """Keep an exchange, and forget the oldest where there are too many."""
-        self._ring.append(exchange)
+        self._ring.append(exchange.discreet)
 
     def close(self) -> None:
         """Do nothing: what is kept ends with the process."""

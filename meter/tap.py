@@ -103,6 +103,8 @@ class Tap:
         self.status: int | None = None
         self.first_content: float | None = None
         self.last_content: float | None = None
+        self.content_events = 0
+        """Events that carry content, so far."""
         self.stall: float | None = None
         self.reasoning_streamed = False
         self.failures = 0
@@ -375,6 +377,7 @@ class Tap:
             self._take(whole.name, whole.data or b"", now, long=True)
 
     def _time(self, now: float) -> None:
+        self.content_events += 1
         if self.last_content is None:
             self.first_content = now
         elif self.stall is None or now - self.last_content > self.stall:

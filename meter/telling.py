@@ -1,7 +1,7 @@
 """What is told of an exchange, field by field, wherever it is told as JSON.
 
 The log, the ledger's answers and the admin port say the same of an exchange under the same names, because
-they all ask here. Nothing here knows a prompt, an answer, a query or a credential.
+they all ask here. Nothing here knows a query or a credential, and only `content` a prompt or an answer.
 """
 
 from __future__ import annotations
@@ -15,14 +15,49 @@ from meter.exchange import Outcome
 from meter.labels import NONE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from meter.exchange import Exchange
 
-__all__ = ["fields", "level", "line", "plain", "rfc3339"]
+__all__ = ["Loudness", "content", "fields", "level", "line", "plain", "rfc3339", "rounded"]
 
 _QUIET = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CLIENT_CLOSED})
 """Outcomes that are nobody's trouble but the client's."""
+
+_DRAWN = 12
+"""Digits at the end of an exchange's id, all of them random, that decide whether it is left out."""
+
+OFF = "off"
+"""Instead of a level: not at all."""
+
+
+class Loudness:
+    """How loud a log tells of which exchanges, and of which it does not.
+
+    `outcomes` has a level, or `OFF`, by how an exchange ended, where it is not the usual one; `sample` the
+    share, from 0 to 1, that is told of.
+    """
+
+    def __init__(
+        self, outcomes: Mapping[str, str] | None = None, sample: Mapping[str, float] | None = None
+    ) -> None:
+        self._outcomes = dict(outcomes or {})
+        self._sample = dict(sample or {})
+
+    def __call__(self, exchange: Exchange) -> str | None:
+        """Return the level at which an exchange is told of; None where it is left out.
+
+        Whoever asks with the same settings, be it in another process, gets the same answer.
+        """
+        loud = self._outcomes.get(exchange.outcome) or level(exchange)
+        share = self._sample.get(exchange.outcome, 1.0)
+        return None if loud == OFF or not _within(exchange.id, share) else loud
+
+
+def _within(id_: str, share: float) -> bool:
+    # Compared as whole numbers: a share of 1 takes all, one of 0 none.
+    return share >= 1 or int(id_[-_DRAWN:], 16) < int(share * 16**_DRAWN)
 
 
 def line(exchange: Exchange) -> dict[str, Any]:
@@ -40,7 +75,7 @@ def fields(exchange: Exchange) -> dict[str, Any]:
     """Give what the log says of an exchange, in its order, less `level` and `event`; for msgspec."""
     x = exchange
     return {
-        "timestamp": rfc3339(x.started_at + x.duration_s),
+        "timestamp": rfc3339(x.ended),
         "id": x.id,
         "trace_id": x.trace_id,
         "upstream": x.upstream,
@@ -67,19 +102,23 @@ def fields(exchange: Exchange) -> dict[str, Any]:
         "service_tier": x.service_tier,
         "finish_reasons": x.finish_reasons,
         "attempts": x.attempts,
-        "duration_s": _rounded(x.duration_s),
-        "ttft_s": _rounded(x.ttft_s),
-        "overhead_s": _rounded(x.overhead_s),
+        "duration_s": rounded(x.duration_s),
+        "ttft_s": rounded(x.ttft_s),
+        "overhead_s": rounded(x.overhead_s),
         "request_bytes": x.request_bytes,
         "response_bytes": x.response_bytes,
         "upstream_request_id": x.upstream_request_id,
     }
 
 
-def rfc3339(moment: float) -> str:
-    """Give a Unix time as the log writes it: UTC, to the microsecond, with `Z`."""
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
-    return text.removesuffix("+00:00") + "Z"
+def content(exchange: Exchange) -> dict[str, str | None]:
+    """Give what was asked and what was answered; `None` where it was not captured."""
+    return {"question": exchange.question, "answer": exchange.answer}
+
+
+def rfc3339(moment: datetime) -> str:
+    """Give a moment as the log writes it: `2026-01-31T12:00:00.000000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def plain(amount: Decimal | None) -> msgspec.Raw | None:
@@ -88,5 +127,6 @@ def plain(amount: Decimal | None) -> msgspec.Raw | None:
     return msgspec.Raw(format(amount, "f").encode()) if amount is not None and amount.is_finite() else None
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
+    """Give a time in whole microseconds; `None` where it is unknown."""
     return None if seconds is None else round(seconds, 6)

@@ -27,6 +27,9 @@ _TICKS = 10
 _DEAREST_USD = 10**6
 """An upstream's word on the cost of one exchange is not taken beyond this."""
 
+_PLACES = 12
+"""Decimal places of a USD that are kept: what the log tells, a ledger must hold."""
+
 _LONGEST_SECONDS = 10**9
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,30})?")
 
@@ -216,7 +219,18 @@ def _place_reasoning(completion: int, reasoning: int | None, whole: int | None) 
 
 
 def cost_usd(told: Mapping[str, Any]) -> Decimal | None:
-    """Return what a usage object says that it all cost; None where it says nothing that can be money."""
+    """Return what a usage object says that it all cost, to 12 decimal places at most.
+
+    None where it says nothing that can be money.
+    """
+    amount = _told_cost(told)
+    if amount is None:
+        return None
+    rounded = round(amount, _PLACES)  # half-even
+    return amount if amount == rounded else rounded
+
+
+def _told_cost(told: Mapping[str, Any]) -> Decimal | None:
     ticks = count(told.get("cost_in_usd_ticks"))
     if ticks is not None:
         return Decimal(ticks).scaleb(-_TICKS)

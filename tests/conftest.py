@@ -32,6 +32,8 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["XDG_STATE_HOME"] = before
 
 
+pytest_plugins = ["ledgers"]
+
 # Settings are nested once more for each parameter of a test, and a database that is None, as it is in CI, is
 # looked up through all of them: thousands of cases would exhaust the stack.
 settings.register_profile("meter", database=InMemoryExampleDatabase())

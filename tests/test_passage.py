@@ -206,7 +206,7 @@ def test_records_what_took_place_inside() -> None:
     )
     turn = Turn(tap, 110.0, "responses", Request(model="gpt-5"))
 
-    inner = outer.inner(turn, "1", 1_760_000_010.5).record(113.5)
+    inner = outer.inner(turn, "1", 1_760_000_010.5, None).record(113.5)
 
     assert ("1", 1_760_000_010.5, "responses", "gpt-5", "r1") == (
         inner.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from meter.exchange import (
     PriceStatus,
     UsageSource,
 )
-from meter.price import FALL_BACKS, Bill, Book, Listed, Price, Rates, Tier, _bare
+from meter.price import FALL_BACKS, Bill, Book, Listed, Price, Quote, Rates, Tier, Used, _bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -268,7 +268,9 @@ WORKED = (
     Worked("a tie rounds to the even digit below", rated(input="0.0000005"), {"input": 1}, "0"),
     Worked("a tie rounds to the even digit above", rated(input="0.0000015"), {"input": 1}, "2e-12"),
     Worked("rounded once", rated(input="0.0000004", output="0.0000004"), {"input": 1, "output": 1}, "1e-12"),
-    Worked("many tokens", GPT, {"input": 10**30}, "150000000000000000000000"),
+    Worked("the dearest", GPT, {"input": 6 * 10**13}, "9000000"),
+    Worked("dearer than any exchange can be", GPT, {"input": 6 * 10**13 + 1}, None),
+    Worked("more tokens than there are", GPT, {"input": 10**30}, None),
     Worked("a count of 5,000 digits", GPT, {"input": 10**5000}, None),
     Worked("a cached count of 5,000 digits", GPT, {"input_cached": 10**5000}, None),
     Worked("a negative count", GPT, {"input": 100, "output": -1}, None),
@@ -475,6 +477,17 @@ def test_a_known_price_settles_everything() -> None:
         price_revision="r1",
     )
     assert expected == Book([Shelf({"m": GPT})]).price(exchange)
+
+
+def test_a_price_settles_nothing_else() -> None:
+    """Whatever else a record has is the very same in the priced one, and both are frozen."""
+    others = {each.name for each in fields(Exchange)} - {*Used._fields, *Quote._fields}
+    facts = {name: object() for name in others}
+    priced = Book([Shelf({"m": GPT})]).price(an_exchange(**facts))
+
+    assert facts == {name: getattr(priced, name) for name in others}
+    with pytest.raises(FrozenInstanceError):
+        priced.model = "other"  # type: ignore[misc]  # that is the point
 
 
 def test_a_list_price_says_so() -> None:

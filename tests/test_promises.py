@@ -353,7 +353,7 @@ class TestMetrics:
         assert 1.6e9 < scrape.total("meter_price_catalogue_timestamp_seconds") <= time.time()
 
     def test_exemplars(self, busy: tuple[House, Scrape]) -> None:
-        """OpenMetrics carry the trace of a client that sent a `traceparent`, and are sound."""
+        """OpenMetrics carry the trace of a client that sent a `traceparent`, and the exchange's id."""
         text = get(busy[0].admin_url, "/metrics", "Accept: application/openmetrics-text")[2].decode()
         samples = samples_of(text)
 
@@ -363,7 +363,11 @@ class TestMetrics:
             "meter_request_duration_seconds_bucket",
             "meter_time_to_first_token_seconds_bucket",
         } <= traced
-        assert {("trace_id", TRACE)} == {x for s in samples if s.exemplar for x in s.exemplar.labels.items()}
+        ids = {line["id"] for line in busy[0].lines() if line["trace_id"] == TRACE}
+        told = [dict(s.exemplar.labels) for s in samples if s.exemplar]
+        assert {TRACE} == {labels.pop("trace_id") for labels in told}
+        assert {labels.pop("id") for labels in told} <= ids
+        assert [{}] * len(told) == told
         assert "trace_id" not in busy[1].text
 
     def test_untraced_requests_have_no_exemplar(self, front: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from meter.errors import ERROR_TYPES, METER_CODES
 from meter.exchange import KINDS, Exchange, Outcome, PriceStatus, RateLimit, UsageSource
 from meter.labels import ID_LABELS, Admission
 from meter.price import FALL_BACKS
-from meter.prices.file import load as load_prices
+from meter.prices.files import load as load_prices
 from meter.sinks.log import fields
 from meter.sinks.prometheus import Catalogue, PrometheusSink
 from meter.state import State
@@ -337,7 +338,7 @@ def test_yaml(text: str, tmp_path: Path) -> None:
     if "scrape_configs" in top:
         return
     if isinstance(top.get("prices"), list):
-        assert load_prices(file).prices()
+        assert list(load_prices(file).listing(datetime.now(UTC)))
     else:
         assert settings.load(str(file), {}, {}).upstreams
 

@@ -12,47 +12,31 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import KINDS_OF_DATABASE, Server, a_url, an_exchange, postgresql
+from ledgers import an_exchange
 from sqlalchemy import delete, select
 
-from meter import reprice as repricing
 from meter.exchange import KINDS, UNITS, PriceStatus, UsageSource
-from meter.ledger import database
-from meter.ledger.database import Database, open_database
+from meter.ledger import settling
+from meter.ledger.database import add
 from meter.ledger.schema import GROUP, SUMS, rollup_of, row
 from meter.price import Book, Price, Rates
 from meter.reprice import Change, LostPrice, ModelChange, Unpriced, reprice, rows_between
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from meter.exchange import Exchange
+    from meter.ledger.database import Database
     from meter.price import Listed
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EVER = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """Give a PostgreSQL server."""
-    with postgresql() as server:
-        yield server
-
-
-@pytest.fixture(params=KINDS_OF_DATABASE)
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """Give a ledger with nothing in it."""
-    database = open_database(a_url(request.param, request, tmp_path), create=True)
-    yield database
-    database.close()
-
-
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a batch be three rows."""
-    monkeypatch.setattr(repricing, "_BATCH", 3)
+    monkeypatch.setattr(settling, "_BATCH", 3)
 
 
 @dataclass
@@ -117,41 +101,41 @@ def priced(usd: str, seconds: float = 0, **facts: Any) -> Exchange:
     return at(seconds, **{**known, "price_revision": "r1", **facts})
 
 
-def keep(ledger: Database, *exchanges: Exchange, rollups: bool = True) -> None:
+def keep(database: Database, *exchanges: Exchange, rollups: bool = True) -> None:
     """Put exchanges where their sink does."""
-    with ledger.writing() as connection:
-        database.add(connection, ledger.tables, [row(x) for x in exchanges], rollups=rollups)
+    with database.writing() as connection:
+        add(connection, database.tables, [row(x) for x in exchanges], rollups=rollups)
 
 
-def run(ledger: Database, shelf: Shelf, *, write: bool = True, **options: Any) -> Change:
+def run(database: Database, shelf: Shelf, *, write: bool = True, **options: Any) -> Change:
     """Reprice all there is."""
     plain: dict[str, Any] = {"since": None, "until": EVER, "providers": {}, "progress": lambda _: None}
-    return reprice(ledger, Book([shelf]), write=write, **{**plain, **options})
+    return reprice(database, Book([shelf]), write=write, **{**plain, **options})
 
 
-def rows(ledger: Database) -> list[dict[str, Any]]:
+def rows(database: Database) -> list[dict[str, Any]]:
     """Give all rows, the oldest first."""
-    table = ledger.tables.exchanges
-    with ledger.engine.connect() as connection:
+    table = database.tables.exchanges
+    with database.engine.connect() as connection:
         columns = (column.label(column.key) for column in table.c)
         found = connection.execute(select(*columns).order_by(table.c.timestamp, table.c.id)).mappings()
         return [dict(one) for one in found]
 
 
-def costs(ledger: Database) -> list[Decimal | None]:
+def costs(database: Database) -> list[Decimal | None]:
     """Give the costs of all rows, the oldest first."""
-    return [one["cost_usd"] for one in rows(ledger)]
+    return [one["cost_usd"] for one in rows(database)]
 
 
-def assert_whole(ledger: Database) -> None:
+def assert_whole(database: Database) -> None:
     """Assert that rollups are what their rows add up to."""
     expected: dict[Any, dict[str, Any]] = {}
-    for one in map(rollup_of, rows(ledger)):
+    for one in map(rollup_of, rows(database)):
         place = tuple(one[name] for name in GROUP)
         held = expected.setdefault(place, dict.fromkeys(SUMS, Decimal(0)))
         held.update({name: held[name] + Decimal(str(one[name])) for name in SUMS})
-    with ledger.engine.connect() as connection:
-        columns = (column.label(column.key) for column in ledger.tables.rollups.c)
+    with database.engine.connect() as connection:
+        columns = (column.label(column.key) for column in database.tables.rollups.c)
         found = [dict(one) for one in connection.execute(select(*columns)).mappings()]
     exact = [name for name in SUMS if name != "duration_s"]
     assert {place: [sums[name] for name in exact] for place, sums in expected.items()} == {
@@ -159,16 +143,16 @@ def assert_whole(ledger: Database) -> None:
     }
 
 
-def test_a_price_that_was_added_later_is_applied_to_the_past(ledger: Database) -> None:
+def test_a_price_that_was_added_later_is_applied_to_the_past(database: Database) -> None:
     """Cost, status, source and revision of a row become what the book says, and its rollup follows."""
-    keep(ledger, at(1), at(2, usage={"input": 500_000, "output": 250_000}))
-    before = rows(ledger)
-    change = run(ledger, Shelf({"m": "2"}))
+    keep(database, at(1), at(2, usage={"input": 500_000, "output": 250_000}))
+    before = rows(database)
+    change = run(database, Shelf({"m": "2"}))
     settled = {"price_status": "exact", "price_source": "shelf", "price_revision": "r2"}
     assert [
         {**before[0], **settled, "cost_usd": Decimal(2)},
         {**before[1], **settled, "cost_usd": Decimal("1.5")},
-    ] == rows(ledger)
+    ] == rows(database)
     assert (
         Change(
             rows=2,
@@ -181,217 +165,217 @@ def test_a_price_that_was_added_later_is_applied_to_the_past(ledger: Database) -
         )
         == change
     )
-    assert_whole(ledger)
+    assert_whole(database)
 
 
-def test_a_dry_run_tells_the_same_and_writes_nothing(ledger: Database) -> None:
+def test_a_dry_run_tells_the_same_and_writes_nothing(database: Database) -> None:
     """What a run without writing tells is what one with writing then does."""
-    keep(ledger, at(1), priced("7", 2), at(3, request_model="x", model="x"))
-    before = rows(ledger)
-    told = run(ledger, Shelf({"m": "2"}), write=False)
-    assert before == rows(ledger)
-    assert told == run(ledger, Shelf({"m": "2"}))
+    keep(database, at(1), priced("7", 2), at(3, request_model="x", model="x"))
+    before = rows(database)
+    told = run(database, Shelf({"m": "2"}), write=False)
+    assert before == rows(database)
+    assert told == run(database, Shelf({"m": "2"}))
     assert (3, 2, Decimal(7), Decimal(4)) == (told.rows, told.changed, told.before_usd, told.after_usd)
-    assert_whole(ledger)
+    assert_whole(database)
 
 
-def test_a_second_run_changes_nothing(ledger: Database) -> None:
+def test_a_second_run_changes_nothing(database: Database) -> None:
     """Repricing is done once: the same book finds nothing more to do."""
-    keep(ledger, at(1), priced("7", 2), at(3, request_model="x", model="x"))
-    run(ledger, Shelf({"m": "2"}))
-    once = rows(ledger)
-    again = run(ledger, Shelf({"m": "2"}))
+    keep(database, at(1), priced("7", 2), at(3, request_model="x", model="x"))
+    run(database, Shelf({"m": "2"}))
+    once = rows(database)
+    again = run(database, Shelf({"m": "2"}))
     assert (0, ()) == (again.changed, again.by_model)
     assert again.before_usd == again.after_usd == Decimal(4)
-    assert once == rows(ledger)
+    assert once == rows(database)
 
 
-def test_what_the_upstream_said_stays(ledger: Database) -> None:
+def test_what_the_upstream_said_stays(database: Database) -> None:
     """A cost that came from the upstream is not replaced by a computed one."""
     said: dict[str, Any] = {
         "cost_usd": Decimal(5),
         "provider_cost_usd": Decimal(5),
         "price_status": PriceStatus.PROVIDER,
     }
-    keep(ledger, at(**said, price_source="provider"))
-    change = run(ledger, Shelf({"m": "2"}))
+    keep(database, at(**said, price_source="provider"))
+    change = run(database, Shelf({"m": "2"}))
     assert (0, Decimal(5), ()) == (change.changed, change.after_usd, change.lost)
-    assert [Decimal(5)] == costs(ledger)
+    assert [Decimal(5)] == costs(database)
 
 
-def test_a_known_cost_is_never_lost(ledger: Database) -> None:
+def test_a_known_cost_is_never_lost(database: Database) -> None:
     """What the book no longer has a price for keeps its cost, and is told."""
-    keep(ledger, priced("7"), priced("8", 1))
-    change = run(ledger, Shelf({}))
+    keep(database, priced("7"), priced("8", 1))
+    change = run(database, Shelf({}))
     assert (0, Decimal(15), Decimal(15)) == (change.changed, change.before_usd, change.after_usd)
     assert (LostPrice("openai", "m", 2, Decimal(15)),) == change.lost
-    assert [Decimal(7), Decimal(8)] == costs(ledger)
+    assert [Decimal(7), Decimal(8)] == costs(database)
 
 
-def test_what_is_still_without_a_price_is_told(ledger: Database) -> None:
+def test_what_is_still_without_a_price_is_told(database: Database) -> None:
     """Models that the book does not know are listed with their tokens, the most first."""
-    keep(ledger, at(), at(1, request_model="x", model="x"), at(2, request_model="x", model="x"))
-    missing = run(ledger, Shelf({})).still_missing
+    keep(database, at(), at(1, request_model="x", model="x"), at(2, request_model="x", model="x"))
+    missing = run(database, Shelf({})).still_missing
     assert (Unpriced("openai", "x", 2, 2_000_000), Unpriced("openai", "m", 1, 1_000_000)) == missing
 
 
-def test_another_revision_alone_is_no_change(ledger: Database) -> None:
+def test_another_revision_alone_is_no_change(database: Database) -> None:
     """A row whose cost and status stay keeps the revision that it was priced by."""
-    keep(ledger, priced("2"))
-    assert 0 == run(ledger, Shelf({"m": "2"}, revision="r9")).changed
-    assert ["r1"] == [one["price_revision"] for one in rows(ledger)]
+    keep(database, priced("2"))
+    assert 0 == run(database, Shelf({"m": "2"}, revision="r9")).changed
+    assert ["r1"] == [one["price_revision"] for one in rows(database)]
 
 
-def test_a_row_is_priced_at_its_own_time(ledger: Database) -> None:
+def test_a_row_is_priced_at_its_own_time(database: Database) -> None:
     """A price counts from the moment on which it begins, by when an exchange began, not when it ended."""
-    keep(ledger, at(1), at(1.5), at(2))
-    run(ledger, Shelf({"m": "2"}, since=NOON))
-    assert [None, Decimal(2), Decimal(2)] == costs(ledger)
+    keep(database, at(1), at(1.5), at(2))
+    run(database, Shelf({"m": "2"}, since=NOON))
+    assert [None, Decimal(2), Decimal(2)] == costs(database)
 
 
-def test_only_the_span_is_repriced(ledger: Database) -> None:
+def test_only_the_span_is_repriced(database: Database) -> None:
     """A span has its first moment and not its last."""
-    keep(ledger, at(0), at(1), at(2))
+    keep(database, at(0), at(1), at(2))
     span: dict[str, Any] = {"since": NOON.replace(second=1), "until": NOON.replace(second=2)}
-    assert 1 == rows_between(ledger, **span)
-    assert 1 == run(ledger, Shelf({"m": "2"}), **span).rows
-    assert [None, Decimal(2), None] == costs(ledger)
-    assert 3 == rows_between(ledger, None, EVER)
+    assert 1 == rows_between(database, **span)
+    assert 1 == run(database, Shelf({"m": "2"}), **span).rows
+    assert [None, Decimal(2), None] == costs(database)
+    assert 3 == rows_between(database, None, EVER)
 
 
-def test_a_row_s_own_provider_comes_first(ledger: Database) -> None:
+def test_a_row_s_own_provider_comes_first(database: Database) -> None:
     """The settings' provider of an upstream counts only for rows that have none."""
-    keep(ledger, at(1), at(2, provider=None), at(3, provider=None, upstream="gone"))
+    keep(database, at(1), at(2, provider=None), at(3, provider=None, upstream="gone"))
     shelf = Shelf({"m": "2"})
-    run(ledger, shelf, providers={"openai": "azure.ai.openai"})
+    run(database, shelf, providers={"openai": "azure.ai.openai"})
     assert {"openai", "azure.ai.openai", None} == set(shelf.providers)
 
 
-def test_labels_of_the_past_stay(ledger: Database) -> None:
+def test_labels_of_the_past_stay(database: Database) -> None:
     """A model that goes by another name now keeps the one under which it was counted."""
-    keep(ledger, at(response_model="m-fast"))
-    run(ledger, Shelf({"m-fast": "2"}))
-    assert [("m", Decimal(2))] == [(one["model"], one["cost_usd"]) for one in rows(ledger)]
+    keep(database, at(response_model="m-fast"))
+    run(database, Shelf({"m-fast": "2"}))
+    assert [("m", Decimal(2))] == [(one["model"], one["cost_usd"]) for one in rows(database)]
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_progress_is_told_after_each_batch(ledger: Database) -> None:
+def test_progress_is_told_after_each_batch(database: Database) -> None:
     """Whoever waits learns how many rows are done, also of one moment with more rows than a batch."""
-    keep(ledger, *(at(1) for _ in range(5)), *(at(second) for second in (1, 2)))
+    keep(database, *(at(1) for _ in range(5)), *(at(second) for second in (1, 2)))
     told: list[int] = []
-    change = run(ledger, Shelf({"m": "2"}), progress=told.append)
+    change = run(database, Shelf({"m": "2"}), progress=told.append)
     assert [3, 6, 7] == told
     assert 7 == change.changed
-    assert [Decimal(2)] * 7 == costs(ledger)
+    assert [Decimal(2)] * 7 == costs(database)
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_run_that_is_broken_off_leaves_a_whole_ledger(ledger: Database) -> None:
+def test_a_run_that_is_broken_off_leaves_a_whole_ledger(database: Database) -> None:
     """After Ctrl-C some rows are new, the rollups agree with them, and another run does the rest."""
-    keep(ledger, *(at(second) for second in range(8)))
+    keep(database, *(at(second) for second in range(8)))
 
     def interrupt(done: int) -> None:
         if done > 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(ledger, Shelf({"m": "2"}), progress=interrupt)
-    assert [Decimal(2)] * 6 + [None] * 2 == costs(ledger)
-    assert_whole(ledger)
-    assert 2 == run(ledger, Shelf({"m": "2"})).changed
-    assert_whole(ledger)
+        run(database, Shelf({"m": "2"}), progress=interrupt)
+    assert [Decimal(2)] * 6 + [None] * 2 == costs(database)
+    assert_whole(database)
+    assert 2 == run(database, Shelf({"m": "2"})).changed
+    assert_whole(database)
 
 
-def test_a_batch_that_fails_is_not_written(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_is_not_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows and rollups change together or not at all."""
-    keep(ledger, at(1), at(2))
+    keep(database, at(1), at(2))
 
     def fails(*_: Any) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(database, "adjust", fails)
+        patched.setattr(settling, "adjust", fails)
         with pytest.raises(MemoryError):
-            run(ledger, Shelf({"m": "2"}))
-    assert [None, None] == costs(ledger)
-    assert_whole(ledger)
+            run(database, Shelf({"m": "2"}))
+    assert [None, None] == costs(database)
+    assert_whole(database)
 
 
-def test_a_row_that_went_away_meanwhile_is_left_alone(ledger: Database) -> None:
+def test_a_row_that_went_away_meanwhile_is_left_alone(database: Database) -> None:
     """What retention removes between reading and writing is neither written nor counted."""
-    keep(ledger, at(1))
+    keep(database, at(1))
 
     def remove() -> None:
-        with ledger.writing() as connection:
-            connection.execute(delete(ledger.tables.exchanges))
-            connection.execute(delete(ledger.tables.rollups))
+        with database.writing() as connection:
+            connection.execute(delete(database.tables.exchanges))
+            connection.execute(delete(database.tables.rollups))
 
-    change = run(ledger, Shelf({"m": "2"}, asked=remove))
+    change = run(database, Shelf({"m": "2"}, asked=remove))
     assert (1, 0) == (change.rows, change.changed)
-    assert [] == rows(ledger)
-    assert_whole(ledger)
+    assert [] == rows(database)
+    assert_whole(database)
 
 
-def test_a_row_that_another_run_changed_meanwhile_is_left_alone(ledger: Database) -> None:
+def test_a_row_that_another_run_changed_meanwhile_is_left_alone(database: Database) -> None:
     """Of two runs at once the first to write a row wins, and its rollup has it once."""
-    keep(ledger, at(1))
+    keep(database, at(1))
 
     def other() -> None:
-        run(ledger, Shelf({"m": "3"}))
+        run(database, Shelf({"m": "3"}))
 
-    assert 0 == run(ledger, Shelf({"m": "2"}, asked=other)).changed
-    assert [Decimal(3)] == costs(ledger)
-    assert_whole(ledger)
+    assert 0 == run(database, Shelf({"m": "2"}, asked=other)).changed
+    assert [Decimal(3)] == costs(database)
+    assert_whole(database)
 
 
-def test_rows_without_rollups_get_none(ledger: Database) -> None:
+def test_rows_without_rollups_get_none(database: Database) -> None:
     """A ledger that keeps no rollups still keeps none."""
-    keep(ledger, at(1), rollups=False)
-    assert 1 == run(ledger, Shelf({"m": "2"})).changed
-    with ledger.engine.connect() as connection:
-        assert [] == connection.execute(select(ledger.tables.rollups)).all()
+    keep(database, at(1), rollups=False)
+    assert 1 == run(database, Shelf({"m": "2"})).changed
+    with database.engine.connect() as connection:
+        assert [] == connection.execute(select(database.tables.rollups)).all()
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_proxy_may_write_all_the_while(ledger: Database) -> None:
+def test_a_proxy_may_write_all_the_while(database: Database) -> None:
     """Rows that come in during a run are neither lost nor counted twice."""
-    keep(ledger, *(at(second) for second in range(30)))
+    keep(database, *(at(second) for second in range(30)))
     done = threading.Event()
 
     def proxy() -> None:
         for second in range(40):
-            keep(ledger, priced("1", second))
+            keep(database, priced("1", second))
         done.set()
 
     writer = threading.Thread(target=proxy)
     writer.start()
     while not done.is_set():
-        run(ledger, Shelf({"m": "2"}))
+        run(database, Shelf({"m": "2"}))
     writer.join()
-    run(ledger, Shelf({"m": "2"}))
-    assert [Decimal(2)] * 70 == costs(ledger)
-    assert_whole(ledger)
+    run(database, Shelf({"m": "2"}))
+    assert [Decimal(2)] * 70 == costs(database)
+    assert_whole(database)
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_two_runs_at_once_end_whole(ledger: Database) -> None:
+def test_two_runs_at_once_end_whole(database: Database) -> None:
     """Two runs with other books never wait for each other for ever, and leave rollups that agree."""
-    keep(ledger, *(at(second) for second in range(30)))
-    runs = [threading.Thread(target=run, args=(ledger, Shelf({"m": usd}))) for usd in ("2", "3")]
+    keep(database, *(at(second) for second in range(30)))
+    runs = [threading.Thread(target=run, args=(database, Shelf({"m": usd}))) for usd in ("2", "3")]
     for one in runs:
         one.start()
     for one in runs:
         one.join()
-    assert {Decimal(2), Decimal(3)} >= set(costs(ledger))
-    assert_whole(ledger)
+    assert {Decimal(2), Decimal(3)} >= set(costs(database))
+    assert_whole(database)
 
 
-def test_a_cost_that_no_column_holds_is_unknown(ledger: Database) -> None:
+def test_a_cost_that_no_column_holds_is_unknown(database: Database) -> None:
     """A price at which an exchange costs more than the ledger can hold leaves it without a cost."""
-    keep(ledger, at(1))
+    keep(database, at(1))
     shelf = Shelf({"m": "90000000"})
-    assert 0 == run(ledger, shelf).changed
-    assert [None] == costs(ledger)
+    assert 0 == run(database, shelf).changed
+    assert [None] == costs(database)
 
 
 exchanges = st.builds(
@@ -411,13 +395,13 @@ exchanges = st.builds(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(exchanges, min_size=1, max_size=8))
-def test_a_row_is_priced_as_its_exchange_was(ledger: Database, lived: list[Exchange]) -> None:
+def test_a_row_is_priced_as_its_exchange_was(database: Database, lived: list[Exchange]) -> None:
     """With the book that priced them live, rows are what they should be already."""
     shelf = Shelf({"m": "0.15", "m-2026-01-01": "1.1"})
     book = Book([shelf])
-    with ledger.writing() as connection:
-        connection.execute(delete(ledger.tables.exchanges))
-        connection.execute(delete(ledger.tables.rollups))
-    keep(ledger, *(book.price(replace(x, price_status=PriceStatus.NONE)) for x in lived))
-    change = run(ledger, shelf)
+    with database.writing() as connection:
+        connection.execute(delete(database.tables.exchanges))
+        connection.execute(delete(database.tables.rollups))
+    keep(database, *(book.price(replace(x, price_status=PriceStatus.NONE)) for x in lived))
+    change = run(database, shelf)
     assert (0, (), ()) == (change.changed, change.by_model, change.lost)

@@ -15,12 +15,18 @@ import ssl
 import zlib
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import play
 import pytest
 import trustme
-from stage import House, ask, post, running_house, says, scripted_upstream, until
+from aiohttp import web
+from sqlalchemy import create_engine
+from sqlalchemy import text as sql
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+from stage import House, ask, post, running_app, running_house, says, scripted_upstream, until
 from test_app import get, process, serving
 from test_drain import Gate, draining
 from test_reload import address, meter, reload, write
@@ -31,9 +37,9 @@ from meter.keys import Credential
 from meter.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Iterator
 
+    from aiohttp.web import Request
     from stage import Scripted
     from test_tunnel import Line
 
@@ -183,6 +189,10 @@ ADMIN_PATHS = (
     "/",
     "/api/usage",
     "/api/exchanges",
+    "/api/exchanges/none",
+    "/api/prices/missing",
+    "/api/budgets",
+    "/api/openapi.json",
     "/usage/me",
     "/nothing",
 )
@@ -1044,6 +1054,11 @@ WRONG = {
     "ledger": f"ledger: {{url: 'postgresql://u:{PASSWORD}@h/db'}}",
     "ledger with a password in its query": f"ledger: {{url: 'postgresql://h/db?password={PASSWORD}'}}",
     "ledger out of place": f"ledger: 'postgresql://u:{PASSWORD}@h/db'",
+    "refresh by another way": f"prices: {{refresh: {{source: 'ftp://u:{PASSWORD}@h/x'}}}}",
+    "refresh without a scheme": f"prices: {{refresh: {{source: 'u:{PASSWORD}@h/x'}}}}",
+    "refresh with a slash": f"prices: {{refresh: {{source: 'https://u:x/{PASSWORD}@h/x'}}}}",
+    "refresh out of place": f"prices: {{refresh: 'https://h/x?key={PASSWORD}'}}",
+    "budget": f"budgets: [{{name: a, usd: 1, key: x, secret: {PASSWORD}}}]",
     "tracing": f"tracing: {{endpoint: 'http://u:{PASSWORD}@h'}}",
     "not yaml": f"admin: {{token: {PASSWORD}: x, y",
     "alias": f"admin: {{token: *{PASSWORD}}}",
@@ -1250,3 +1265,346 @@ def test_shown_settings(tmp_path: Path) -> None:
         assert 0 == meter.ended()
         assert b"admin" in meter.stdout
         check(meter.stdout + meter.stderr, PASSWORD, ADMIN_TOKEN, SALT)
+
+
+# The ledger, and what is asked of it.
+
+MINE, OTHERS = "sk-mine-Own4Tz8Wq", "sk-others-Elz7Kp2Vn"
+
+
+def everything_in(url: str) -> bytes:
+    """Return all that a ledger has on disk, or, of a server's, all rows of all its tables."""
+    if not url.startswith("sqlite"):
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.connect() as connection:
+            names = connection.execute(
+                sql("SELECT tablename FROM pg_tables WHERE schemaname = current_schema")
+            )
+            told = [connection.execute(sql(f"SELECT * FROM {name}")).all() for (name,) in names]  # noqa: S608 - ours
+        engine.dispose()
+        return repr(told).encode()
+    file = Path(url.removeprefix("sqlite:///"))
+    return b"".join(each.read_bytes() for each in file.parent.glob(f"{file.name}*"))
+
+
+def kept(url: str) -> int:
+    """Return how many exchanges a ledger has; 0 where it is not there yet."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+    with suppress(SQLAlchemyError), engine.connect() as connection:
+        return int(connection.execute(sql("SELECT count(*) FROM exchanges")).scalar_one())
+    return 0
+
+
+def test_ledger(
+    scripted: Scripted, url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No column of the ledger, and nothing that is made of it, has anything of what was said or shown."""
+    from meter import cli  # noqa: PLC0415 - as above
+
+    monkeypatch.setenv("METER_UPSTREAMS", '[{"name": "a", "base_url": "http://h"}]')
+    environ = {"METER_RESPONSE_HEADERS__COST": "true", "PYTHONDEVMODE": "1"}
+    with serving(scripted.url, "--ledger", url, **environ) as (running, proxy, admin):
+        out = b""
+        for kind, stream in ((kind, stream) for kind in ANSWERS for stream in (False, True)):
+            scripted.script = says(ANSWERS[kind])
+            with suppress(ConnectionResetError):
+                out += own(ask(proxy, post(TARGET, body(stream=stream), *FIELDS, "TE: trailers")))
+        until(lambda: kept(url) == 2 * len(ANSWERS))
+        out += repr([get(admin, path, *FIELDS) for path in ASKED]).encode()
+        check(out + told(admin) + running.stdout + running.stderr + everything_in(url))
+    for argv in TOLD:
+        assert 0 == cli.main([*argv, "--ledger", url])
+        printed = capfd.readouterr()
+        check((printed.out + printed.err).encode())
+    check(everything_in(url))
+
+
+ASKED = (
+    "/api/usage?by=key,model,upstream,operation,outcome,error_type,usage_source,price_status,day,hour,tag.user",
+    f"/api/usage?key={KEYS['key']}",
+    f"/api/usage?{KEYS['key']}",
+    f"/api/usage?{KEYS['key']}=1",
+    f"/api/usage?limit=1&api-key={KEYS['query api-key']}",
+    "/api/exchanges?limit=1000",
+    f"/api/exchanges?key={KEYS['key']}",
+    f"/api/exchanges/{KEYS['key']}",
+    f"/api/exchanges/x?key={KEYS['key']}",
+    f"/api/prices/missing?key={KEYS['key']}",
+    f"/api/budgets?key={KEYS['key']}",
+    f"/usage/me?by=model&key={KEYS['key']}",
+    f"/usage/me?by=model&{KEYS['key']}",
+    f"/{KEYS['key']}?key={KEYS['key']}",
+)
+TOLD = (
+    ["report", "--by", "key,model,error_type,tag.user"],
+    ["report", "--by", "key", "--format", "json"],
+    ["report", "--waste", "--format", "csv"],
+    ["prices", "missing"],
+    ["reprice", "--since", "1d", "--write"],
+)
+
+
+def test_spilled(tmp_path: Path, scripted: Scripted) -> None:
+    """What waits for a ledger is readable for its owner alone and has no canary, nor has the reason why."""
+    scripted.script = says(ANSWERS["client error"])
+    nowhere = f"postgresql://u:{PASSWORD}@127.0.0.1:1/db"
+    environ = {"XDG_STATE_HOME": str(tmp_path), "PYTHONDEVMODE": "1"}
+    with serving(scripted.url, "--ledger", nowhere, **environ) as (running, proxy, admin):
+        came = own(ask(proxy, post(TARGET, body(stream=True), *FIELDS)))
+        spilled = until(lambda: [file for file in tmp_path.rglob("*.jsonl") if file.stat().st_size])
+        until(lambda: running.lines("sink_failing"))
+        assert "postgresql://u:***@127.0.0.1:1/db" in running.lines("sink_failing")[0]["reason"]
+        out = repr([get(admin, path, *FIELDS) for path in (*ADMIN_PATHS, *ASKED)]).encode()
+        check(running.stdout + running.stderr + came + out, PASSWORD)
+        check(b"".join(file.read_bytes() + str(file).encode() for file in spilled), PASSWORD)
+        assert {0o600} == {file.stat().st_mode & 0o777 for file in spilled}
+        assert {0o700} == {file.parent.stat().st_mode & 0o777 for file in spilled}
+
+
+@pytest.mark.parametrize("ledger", ["off", ""])
+def test_files_of_a_ledger(tmp_path: Path, scripted: Scripted, ledger: str) -> None:
+    """A ledger is for its owner alone, whatever the umask; and where it is off, no file is made."""
+    scripted.script = says(ANSWERS["ok"])
+    environ = {"XDG_STATE_HOME": str(tmp_path), "METER_LEDGER__URL": ledger}
+    with serving(scripted.url, **environ) as (running, proxy, admin):
+        ask(proxy, post(TARGET, body(stream=False), *FIELDS))
+        until(running.lines)
+        until(lambda: json.loads(get(admin, "/api/exchanges")[2])["exchanges"])
+        if not ledger:
+            until((tmp_path / "meter" / "ledger.db-wal").exists)
+        modes = {(each.is_dir(), each.stat().st_mode & 0o777) for each in tmp_path.rglob("*")}
+        assert (set() if ledger else {(True, 0o700), (False, 0o600)}) == modes
+
+
+def test_own_spend_alone(tmp_path: Path, scripted: Scripted) -> None:
+    """However a caller asks, `/usage/me` tells of the credential that is found first, and of no other."""
+    scripted.script = says(ANSWERS["ok"])
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    mine, others = (Credential(key.encode()).fingerprint(None) for key in (MINE, OTHERS))
+    with serving(scripted.url, "--ledger", url, METER_ADMIN__TOKEN=ADMIN_TOKEN) as (_, proxy, admin):
+        for key in (MINE, OTHERS, OTHERS):
+            ask(proxy, post(CHAT, body(stream=False), f"Authorization: Bearer {key}"))
+        until(lambda: kept(url) == 3)
+        bearer = f"Authorization: Bearer {MINE}"
+        for query, *fields in (
+            ("", bearer),
+            (f"&key={OTHERS}", bearer),
+            (f"&api-key={OTHERS}", bearer, f"x-api-key: {OTHERS}"),
+            ("", bearer, f"Authorization: Bearer {OTHERS}"),
+            ("", f"Authorization: {MINE}", f"api-key: {OTHERS}"),
+            (f"&key={MINE}&key={OTHERS}", "X-A: 1"),
+            (f"&api-key={OTHERS}&key={MINE}", "X-A: 1"),
+        ):
+            status, _, told = get(admin, f"/usage/me?by=key{query}", *fields)
+            assert (200, [mine]) == (status, [row["key"] for row in json.loads(told)["rows"]]), query
+        for wrong in (others, "none", "%", "k_", f"{others}' OR '1'='1", "search-team", ADMIN_TOKEN):
+            told = get(admin, "/usage/me?by=key", f"Authorization: Bearer {wrong}")[2]
+            assert [] == json.loads(told)["rows"], wrong
+        for query in (f"where=key={others}", f"key={MINE}&where=key={others}", "limit=1", f"Key={OTHERS}"):
+            assert 400 == get(admin, f"/usage/me?{query}", bearer)[0], query
+        for path in (
+            "/api/usage",
+            "/api/exchanges",
+            "/usage/me/",
+            "/usage/me/../../api/usage",
+            "/api/budgets",
+        ):
+            assert 401 == get(admin, path, bearer)[0], path
+            assert 401 == get(admin, f"{path}?key={ADMIN_TOKEN}")[0], path
+
+
+HOSTILE = (
+    "'; DROP TABLE exchanges; --",
+    "' OR '1'='1",
+    '"',
+    "\\",
+    '","user":"',
+    "%",
+    "_",
+    "x' UNION SELECT 1 --",
+    "$.x",
+)
+
+
+def test_hostile_questions(scripted: Scripted, url: str) -> None:
+    """Whatever is asked by, and for, is a name and a value to the database, and nothing else."""
+    from urllib.parse import quote  # noqa: PLC0415 - nobody else needs it
+
+    scripted.script = says(ANSWERS["ok"])
+    headers = {"METER_ATTRIBUTION__HEADERS": '{"user": "x-user-id"}'}
+    with serving(scripted.url, "--ledger", url, **headers) as (_, proxy, admin):
+        for value in HOSTILE:
+            ask(proxy, post(CHAT, body(stream=False), f"x-user-id: {value}"))
+        until(lambda: kept(url) == len(HOSTILE))
+        for value in HOSTILE:
+            at = f"/api/usage?by=tag.user&where=tag.user={quote(value)}"
+            rows = json.loads(get(admin, at)[2])["rows"]
+            assert [(value, 1)] == [(row["tag.user"], row["requests"]) for row in rows]
+            if "," not in value:  # it would be two fields
+                told = json.loads(get(admin, f"/api/usage?by=tag.{quote(value)}")[2])
+                assert len(HOSTILE) == told["total"]["requests"]
+            for where in (f"key={quote(value)}", f"tag.{quote(value)}=x", f"hour={quote(value)}"):
+                told = json.loads(get(admin, f"/api/usage?by=&where={where}")[2])
+                assert 0 == told["total"]["requests"], where
+            assert 400 == get(admin, f"/api/usage?by={quote(value)}")[0]
+            assert 404 == get(admin, f"/api/exchanges/{quote(value, safe='')}")[0]
+        assert kept(url) == len(HOSTILE)
+
+
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        f"postgresql://u:{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:x@{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:x/{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}@127.0.0.1:1x/db",
+        f"postgresql://u:{PASSWORD}@[::1/db",
+        f"postgresql://127.0.0.1:1/db?password={PASSWORD}",
+        f"postgresql://127.0.0.1:1/db?user=u&password={PASSWORD}&none=1",
+        f"postgresql:///db?host=127.0.0.1&port=1&password={PASSWORD}",
+        f"mysql://u:{PASSWORD}@h/db",
+        f"u:{PASSWORD}@h/db",
+        f"host=127.0.0.1 password={PASSWORD}",
+    ],
+)
+def test_ledgers_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, ledger: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Why a ledger cannot be had is told without its password, wherever in its address that stands."""
+    from meter import cli  # noqa: PLC0415 - as above
+
+    monkeypatch.setenv("METER_UPSTREAMS", '[{"name": "a", "base_url": "http://h"}]')
+    for argv in TOLD:
+        assert cli.main([*argv, "--ledger", ledger]) in {1, 2}
+        check(capfd.readouterr().err.encode(), PASSWORD)
+    monkeypatch.setenv("METER_LEDGER__URL", ledger)
+    cli.main(["config", "show"])
+    printed = capfd.readouterr()
+    check((printed.out + printed.err).encode(), PASSWORD)
+
+
+def test_source_of_the_catalogue(scripted: Scripted) -> None:
+    """A source of prices is shown, and told of when it fails, without a password and a query."""
+    scripted.script = says(ANSWERS["client error"])
+    source = scripted.url.replace("://", f"://u:{PASSWORD}@") + f"/list.json?token={ADMIN_TOKEN}"
+    environ = {"METER_PRICES__REFRESH__SOURCE": source, "PYTHONDEVMODE": "1"}
+    with serving(scripted.url, **environ) as (running, _, admin):
+        reason = until(lambda: running.lines("catalogue_refresh_failed"))[0]["reason"]
+        assert f"{scripted.url}/list.json: answered with status 401, expected 200" == reason
+        check(running.stdout + running.stderr + told(admin), PASSWORD, ADMIN_TOKEN)
+    with process(
+        "config", "show", METER_UPSTREAMS='[{"name": "a", "base_url": "http://h"}]', **environ
+    ) as shown:
+        assert 0 == shown.ended()
+        assert b"/list.json?***" in shown.stdout
+        check(shown.stdout + shown.stderr, PASSWORD, ADMIN_TOKEN)
+
+
+def anywhere(answer: Callable[[Request], Awaitable[web.Response]]) -> web.Application:
+    """Return an application that answers at every path alike."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+ADMIN_KEY = "sk-admin-Recon6Hq2WzXtLbN9cVfR"
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 429])
+def test_admin_keys(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str,
+    status: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A provider that repeats an admin key, whole or at the edge of what is shown, is not repeated."""
+    from meter import cli  # noqa: PLC0415 - as above
+    from meter.ledger.database import open_database  # noqa: PLC0415 - as above
+
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    open_database(ledger, create=True).close()
+    monkeypatch.setenv("METER_UPSTREAMS", '[{"name": "a", "base_url": "http://h"}]')
+    monkeypatch.setenv(f"{provider.upper()}_ADMIN_KEY", ADMIN_KEY)
+    asked: list[str] = []
+
+    async def answer(request: Request) -> web.Response:
+        asked.append(request.path)
+        message = f"{'x' * (180 - len(asked))} {ADMIN_KEY}"
+        fields = {"Retry-After": "0", "Location": f"/elsewhere?{ADMIN_KEY}"}
+        said = {"error": {"message": message}, "data": [{"results": ADMIN_KEY}]}
+        return web.json_response(said, status=status, reason=f"No {ADMIN_KEY}", headers=fields)
+
+    with running_app(anywhere(answer)) as url:
+        argv = ["reconcile", "--provider", provider, "--ledger", ledger, "--base-url"]
+        assert 1 == cli.main([*argv, url])
+        number = len(asked)
+        for wrong in (
+            f"http://u:{PASSWORD}@127.0.0.1:1",
+            f"{url}?k={PASSWORD}",
+            f"u:{PASSWORD}@h",
+            f"{url}#{PASSWORD}",
+        ):
+            assert 1 == cli.main([*argv, wrong])
+        assert number == len(asked)
+        assert "/elsewhere" not in asked
+    printed = capfd.readouterr()
+    check((printed.out + printed.err).encode(), ADMIN_KEY, PASSWORD)
+
+
+@pytest.mark.parametrize("status", [302, 401, 500])
+def test_asking_a_running_proxy(
+    monkeypatch: pytest.MonkeyPatch, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`meter prices missing --url` shows the token to that address alone, and tells of neither."""
+    from meter import cli  # noqa: PLC0415 - as above
+
+    came: list[tuple[str, str]] = []
+
+    async def answer(request: Request) -> web.Response:
+        came.append((request.path, request.headers.get("Authorization", "")))
+        said = {"error": {"message": f"no {came[-1][1]}"}}
+        return web.json_response(said, status=status, headers={"Location": "/elsewhere"})
+
+    monkeypatch.setenv("METER_UPSTREAMS", '[{"name": "a", "base_url": "http://h"}]')
+    monkeypatch.setenv("METER_ADMIN__TOKEN", ADMIN_TOKEN)
+    with running_app(anywhere(answer)) as url, running_app(anywhere(answer)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        for wrong in (
+            url,
+            f"{url}?key={PASSWORD}",
+            f"http://u:{PASSWORD}@[::1",
+            f"http://u:{PASSWORD}@127.0.0.1:1",
+        ):
+            assert cli.main(["prices", "missing", "--url", wrong]) in {1, 2}
+        assert 2 == cli.main(["prices", "missing", "--url", f"u:{PASSWORD}@127.0.0.1:1"])
+    assert {("/api/prices/missing", f"Bearer {ADMIN_TOKEN}"), ("/", f"Bearer {ADMIN_TOKEN}")} == set(came)
+    printed = capfd.readouterr()
+    check((printed.out + printed.err).encode(), PASSWORD, ADMIN_TOKEN)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_refusals_for_a_budget(scripted: Scripted, stream: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a spent budget says to a client names the budget, and neither an amount nor whom it is about."""
+    fingerprint = Credential(KEYS["authorization"].encode()).fingerprint(None)
+    budget = {
+        "name": "trial",
+        "key": "search-team",
+        "tags": {"team": "tagged"},
+        "usd": 0.000001,
+        "stop": True,
+    }
+    key = {"name": "search-team", "fingerprint": fingerprint, "tags": {"team": "tagged"}}
+    scripted.script = says(ANSWERS["stream" if stream else "ok"])
+    with running_house(scripted.url, budgets=[budget], keys=[key]) as house:
+        request = post(TARGET, body(stream=stream), *FIELDS)
+        ask(house.url, request)
+        until(lambda: house.value("meter_budget_spent_usd") > 0)
+        head, refused = ask(house.url, request)
+
+        assert head.startswith(b"HTTP/1.1 429 ")
+        for word in (b"search-team", b"tagged", b"0.0", fingerprint.encode()):
+            assert word not in head + refused
+        check_house(house, capfd, head, refused)

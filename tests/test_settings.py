@@ -96,9 +96,17 @@ def test_defaults() -> None:
         "tls": {"cert": None, "key": None},
         "admin": {"token": None, "public": ["healthz", "readyz", "metrics"]},
         "ledger": {"url": None, "retention": "90d", "rollups": True},
-        "metrics": {},
-        "tracing": {"endpoint": None, "propagate": False, "content": False},
-        "log": {"format": "json", "level": "info"},
+        "metrics": {"otlp": False},
+        "tracing": {"endpoint": None, "protocol": None, "propagate": False, "content": False},
+        "log": {
+            "format": "json",
+            "level": "info",
+            "outcomes": {},
+            "sample": {},
+            "content": False,
+            "otlp": False,
+        },
+        "content": {"limit": "16KiB", "redact": []},
         "host": "127.0.0.1",
         "port": 8080,
         "admin_host": "127.0.0.1",
@@ -310,6 +318,26 @@ def test_all_sources_in_one_report(tmp_path: Path) -> None:
         f"{file}:1: port: got 'x', expected a whole number",
         f"{file}:5: log.level: got 'loud', expected debug, info, warning or error",
     ]
+
+
+@pytest.mark.parametrize("url", ["mysql://u:p@h/db", "ledger.db", "sqlite://", "sqlite:///:memory:", "on"])
+def test_ledgers_of_another_kind(url: str) -> None:
+    """What no ledger can be is told like any other wrong value, without a password."""
+    assert report({"upstream": "http://h", "ledger.url": url}, {}) == [
+        (
+            f"--ledger: ledger.url: got '{url.replace('u:p@', '***@')}', "
+            "expected sqlite:///PATH, postgresql://USER@HOST/NAME or off"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["off", "sqlite:///a?b", "postgresql:///db", "postgres://u:p%40#@h:5432/db", "postgresql+psycopg://h/db"],
+)
+def test_ledgers(url: str) -> None:
+    """A ledger is a file of SQLite's, a database of PostgreSQL's, or off."""
+    assert load(None, {"upstream": "http://h", "ledger.url": url}, {}).ledger.url == url
 
 
 def test_no_upstream() -> None:

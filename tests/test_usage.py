@@ -415,12 +415,15 @@ def test_partitions_prompts_alone(counts: dict[str, Any], details: Any) -> None:
         (1e30, None),
         (True, None),
         ("0.1", Decimal("0.1")),
+        (0.00014275000000000003, Decimal("0.00014275")),
+        (0.0000000000025, Decimal("0.000000000002")),
+        (1e-300, Decimal(0)),
         ("much", None),
         (None, None),
     ],
 )
 def test_money(value: Any, usd: Decimal | None) -> None:
-    """Money is a finite number that is not negative and not absurd, or the text of one."""
+    """Money is a finite number that is not negative and not absurd, or its text, to 12 decimal places."""
     assert usd == cost_usd({"cost": value})
 
 

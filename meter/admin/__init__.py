@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -65,6 +66,8 @@ class Admin:
         """Answer one request."""
         if not self._may(request):
             return error_answer(401, "a bearer token is needed here", ("WWW-Authenticate", "Bearer"))
+        if self._token is None and request.path not in self._public and not _is_near(request):
+            return error_answer(403, "without admin.token this is for local names and addresses only")
         page = self._page(request.path)
         if page is None:
             return error_answer(404, "there is no such page")
@@ -107,3 +110,19 @@ class Admin:
         if self._state.ready:
             return web.Response(text="ready\n")
         return web.Response(status=503, text="draining\n" if self._state.draining else "not listening yet\n")
+
+
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[^:]*)(?::[0-9]*)?", re.IGNORECASE)
+_NEAR = (b".localhost", b".local", b".internal", b".svc", b".lan", b".test")
+_LOCAL = re.compile(rb"\[.*\]|[0-9.]+|[^.]*", re.DOTALL)
+
+
+def _is_near(request: web.BaseRequest) -> bool:
+    """Tell whether a request was made to an address or a name that nobody can have in the public DNS.
+
+    Another's page in a browser may ask a name of its own, which then becomes this machine's address; the
+    browser takes what comes for that page's, and lets it read.
+    """
+    host = _HOST.fullmatch(first(request.raw_headers, b"host") or b"")
+    name = host[1].lower().rstrip(b".") if host else b"."
+    return _LOCAL.fullmatch(name) is not None or name.endswith(_NEAR)

@@ -47,7 +47,7 @@ def _told(value: Any) -> Any:
         case Decimal():
             return plain(value)
         case datetime():
-            return rfc3339(value.timestamp())
+            return rfc3339(value)
         case Mapping():
             return {_told(name): _told(inner) for name, inner in value.items()}
         case list() | tuple():

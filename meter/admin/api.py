@@ -6,7 +6,6 @@ long, down to the JSON of the answer, is made in a clerk's thread: no stream wai
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,22 +22,19 @@ from meter.admin.asking import (
     read_where,
 )
 from meter.admin.description import DESCRIPTION
+from meter.admin.remembered import Remembered
 from meter.budget import ends
-from meter.exchange import PriceStatus
 from meter.keys import Keys, find_credential
-from meter.labels import NONE
-from meter.telling import line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
     from decimal import Decimal
     from typing import TypeAlias
 
     from aiohttp import web
 
-    from meter.admin.asking import Budgets, Questions
+    from meter.admin.asking import Budgets, Memory, Questions
     from meter.budget import Budget
-    from meter.exchange import Exchange
     from meter.recent import Recent
 
     Page: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.Response]]
@@ -119,27 +115,15 @@ class Api:
 
     async def _exchanges(self, request: web.BaseRequest) -> web.Response:
         limit = read_limit(parameters(_query(request), "limit"))
-        return await self._recalled(
-            "exchanges",
-            lambda ledger: {"exchanges": ledger.exchanges(limit)},
-            lambda last: {"exchanges": [line(each) for each in last[:limit]]},
-        )
+        return await self._recalled("exchanges", lambda memory: {"exchanges": memory.exchanges(limit)})
 
     async def _missing(self, request: web.BaseRequest) -> web.Response:
         since, _ = read_span(parameters(_query(request), "since"), _now())
-        return await self._recalled(
-            "missing",
-            lambda ledger: {"missing": ledger.missing(since)},
-            lambda last: {"missing": _unpriced(last, since)},
-        )
+        return await self._recalled("missing", lambda memory: {"missing": memory.missing(since)})
 
     async def _exchange(self, request: web.BaseRequest, *, id_: str) -> web.Response:
         parameters(_query(request))
-        return await self._recalled(
-            "exchange",
-            lambda ledger: ledger.exchange(id_),
-            lambda last: next((line(each) for each in last if each.id == id_), None),
-        )
+        return await self._recalled("exchange", lambda memory: memory.exchange(id_))
 
     async def _standing(self, request: web.BaseRequest) -> web.Response:
         parameters(_query(request))
@@ -167,23 +151,21 @@ class Api:
             )
         )
 
-    async def _recalled(
-        self, clerk: str, of_ledger: Callable[[Questions], Any], of_ring: Callable[[list[Exchange]], Any]
-    ) -> web.Response:
+    async def _recalled(self, clerk: str, found: Callable[[Memory], Any]) -> web.Response:
         """Answer from the ledger; where there is none, or it does not answer or know yet, from the ring."""
         questions, recent = self._questions, self._recent
         text = None
         if questions is not None:
             try:
-                text = await self._answered(clerk, lambda: _text(of_ledger(questions)))
+                text = await self._answered(clerk, lambda: _text(found(questions)))
             except _SilentError:
                 if recent is None:
                     raise
         elif recent is None:
             raise _NoAnswerError(503, _OFF)
         if text is None and recent is not None:
-            last = recent.last()
-            text = await self._answered(clerk, lambda: _text(of_ring(last)))
+            last = Remembered(recent.last())
+            text = await self._answered(clerk, lambda: _text(found(last)))
         return error_answer(404, _FORGOTTEN) if text is None else json_answer(text)
 
     async def _answered(self, clerk: str, question: Callable[[], _Answer]) -> _Answer:
@@ -233,37 +215,3 @@ def _stands(budget: Budget, spent: Decimal, now: datetime) -> dict[str, Any]:
         "ends": ends(budget.period, now),
         "stop": budget.stop,
     }
-
-
-def _unpriced(last: Iterable[Exchange], since: datetime) -> list[dict[str, Any]]:
-    """Return what was used without a price, by upstream and model, as the ledger does."""
-    found: dict[tuple[str, str], list[Exchange]] = {}
-    for each in last:
-        if each.price_status is PriceStatus.MISSING and _ended(each) >= since:
-            found.setdefault((each.upstream, each.model or NONE), []).append(each)
-    rows = [_lacking(*place, alike) for place, alike in found.items()]
-    return sorted(rows, key=lambda row: (-row["tokens"], -row["requests"], row["upstream"], row["model"]))
-
-
-def _lacking(upstream: str, model: str, alike: Sequence[Exchange]) -> dict[str, Any]:
-    usage: Counter[str] = Counter()
-    units: Counter[str] = Counter()
-    for each in alike:
-        usage.update(each.usage or {})
-        units.update(each.units)
-    moments = [_ended(each) for each in alike]
-    return {
-        "upstream": upstream,
-        "model": model,
-        "operations": sorted({each.operation for each in alike}),
-        "requests": len(alike),
-        "tokens": usage.total(),
-        "usage": usage,
-        "units": units,
-        "first": min(moments),
-        "last": max(moments),
-    }
-
-
-def _ended(exchange: Exchange) -> datetime:
-    return datetime.fromtimestamp(exchange.started_at + exchange.duration_s, UTC)

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from meter.budget import Budget
 
 __all__ = [
-    "MOST_EXCHANGES",
-    "SINCE",
     "Budgets",
     "BusyError",
     "Clerk",
+    "Memory",
     "Parameters",
     "Questions",
     "Span",
@@ -39,14 +38,15 @@ __all__ = [
     "read_where",
 ]
 
-MOST_EXCHANGES = 1000
+_MOST_EXCHANGES = 1000
 """Exchanges that are shown at once; as many are remembered without a ledger."""
-SINCE = timedelta(days=7)
+_SINCE = timedelta(days=7)
 """How far back is looked where nobody says."""
 
 _SOME_EXCHANGES = 100
 _BY = "key,model"
 _MOST_WAITING = 16
+_MOST_FIELDS = 16
 _LONG = 1024
 """Characters of a value that is taken for one."""
 _SHOWN = 40
@@ -56,16 +56,11 @@ _Answer = TypeVar("_Answer")
 Parameters = dict[str, list[str]]
 
 
-class Questions(Protocol):
-    """What the ledger answers, in any thread; it may take its time, and raise ValueError with a sentence.
+class Memory(Protocol):
+    """What remembers exchanges, as the ledger and the ring do; asked in any thread, it may take its time.
 
-    What is returned is told as JSON: amounts as Decimal, moments as datetime.
+    What is returned is told as JSON by `json_text`, which knows amounts and moments.
     """
-
-    def usage(
-        self, *, by: Sequence[str], since: datetime, until: datetime, where: Mapping[str, Sequence[str]]
-    ) -> Mapping[str, Any]:
-        """Return `since`, `until`, `by`, `rows` and `total`; `where` has the values that a field may have."""
 
     def exchanges(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return the last exchanges as the log has them, the newest first."""
@@ -75,6 +70,15 @@ class Questions(Protocol):
 
     def missing(self, since: datetime) -> Sequence[Mapping[str, Any]]:
         """Return which models lack a price at which upstream, and how much of them was used."""
+
+
+class Questions(Memory, Protocol):
+    """What the ledger answers; it may raise ValueError with a sentence."""
+
+    def usage(
+        self, *, by: Sequence[str], since: datetime, until: datetime, where: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, Any]:
+        """Return `since`, `until`, `by`, `rows` and `total`; `where` has the values that a field may have."""
 
 
 class Budgets(Protocol):
@@ -150,8 +154,8 @@ def read_limit(told: Parameters) -> int:
     """Return how many exchanges are asked for."""
     said = _one(told, "limit", str(_SOME_EXCHANGES))
     number = int(said) if said.isascii() and said.isdigit() and len(said) < len("10000") else 0
-    if not 0 < number <= MOST_EXCHANGES:
-        raise ValueError(f"limit: got {said[:_SHOWN]!r}, expected a number from 1 to {MOST_EXCHANGES}")
+    if not 0 < number <= _MOST_EXCHANGES:
+        raise ValueError(f"limit: got {said[:_SHOWN]!r}, expected a number from 1 to {_MOST_EXCHANGES}")
     return number
 
 
@@ -159,7 +163,7 @@ def read_span(told: Parameters, now: datetime) -> Span:
     """Return the span that is asked about: the last seven days, where nobody says."""
     when = {name: _moment(name, told, now) for name in ("since", "until")}
     until = when["until"] or now
-    since = when["since"] or until - SINCE
+    since = when["since"] or until - _SINCE
     if since > until:
         raise ValueError("since: got a moment after until, expected one before it")
     return Span(since, until)
@@ -177,8 +181,11 @@ def _moment(name: str, told: Parameters, now: datetime) -> datetime | None:
 
 def read_by(told: Parameters, default: str = _BY) -> list[str]:
     """Return the fields that are asked by; an empty one, alone, asks for the total."""
-    fields = [field.strip() for said in told.get("by", [default]) for field in said.split(",")]
-    return list(dict.fromkeys(filter(None, fields)))
+    said = [field.strip() for said in told.get("by", [default]) for field in said.split(",")]
+    fields = list(dict.fromkeys(filter(None, said)))
+    if len(fields) > _MOST_FIELDS:  # each makes all rows of the answer longer
+        raise ValueError(f"by: got {len(fields)} fields, expected {_MOST_FIELDS} at most")
+    return fields
 
 
 def read_where(told: Parameters) -> dict[str, list[str]]:

@@ -6,9 +6,17 @@ by hand and by scripts, and should not wait for a web server or a database to be
     parsing        how commands are declared, and how they end
     serving        serve, demo
     configuration  config, key
-    prices         prices list, show, check, missing
-    spending       report, reprice, reconcile
-    sheet          rows as a table for people, CSV or JSON
+    reporting      report
+    repricing      reprice
+    reconciling    reconcile
+    prices         prices list, check
+    explaining     prices show
+    missing        prices missing
+    ledgers        which ledger, and of what time
+    asking         a running proxy, by its admin port
+    sheet          rows as a table for people
+    exports        rows as CSV or JSON
+    terminal       what people look at, and what may be written to it
 """
 
 from __future__ import annotations
@@ -17,8 +25,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from meter import __version__
-from meter.cli import configuration, prices, serving, spending
-from meter.cli.parsing import FAILED, INTERRUPTED, OK, WRONG, Parser, say
+from meter.cli import configuration, prices, reconciling, reporting, repricing, serving
+from meter.cli.parsing import INTERRUPTED, OK, WRONG, Parser, failed
+from meter.cli.terminal import close, let_all_be_shown, silence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +37,23 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command (`sys.argv` by default) and return its exit code."""
+    let_all_be_shown()
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has read enough
+        silence()
+        return OK
+    except Exception as error:
+        told = failed(error)
+        if told is None:
+            raise
+        close()
+        return told
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     try:
         args = parser.parse_args(argv)
@@ -39,13 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(left.code or OK)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:
-        return say(_told(error), FAILED)
-
-
-def _told(error: OSError) -> str:
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _parser() -> Parser:
@@ -53,6 +72,6 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"meter {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for subject in (serving, spending, prices, configuration):
+    for subject in (serving, reporting, repricing, reconciling, prices, configuration):
         subject.add(commands)
     return parser

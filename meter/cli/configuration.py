@@ -7,7 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from meter.cli.parsing import OK, WRONG, command, config, config_option, group, say, wrong
+from meter.cli.parsing import OK, WRONG, command, config, config_option, group, say
+from meter.cli.terminal import printable
 from meter.keys import Credential, salt_from
 
 if TYPE_CHECKING:
@@ -41,24 +42,16 @@ def _key(_args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from meter.prices.file import PriceFileError  # noqa: PLC0415  # pydantic: see the package
-    from meter.prices.files import load as load_prices  # noqa: PLC0415
-    from meter.settings import SettingsError, load  # noqa: PLC0415
+    from meter.pricing import book  # noqa: PLC0415  # pydantic: see the package
+    from meter.settings import load  # noqa: PLC0415
 
-    try:
-        for prices in load(args.file, {}, {}).prices.files:
-            load_prices(prices)
-    except (SettingsError, PriceFileError) as error:
-        return wrong(error)
-    sys.stdout.write(f"{args.file}: ok\n")
+    book(load(args.file, {}, {}), None)
+    sys.stdout.write(f"{printable(args.file)}: ok\n")
     return OK
 
 
 def _show(args: argparse.Namespace) -> int:
-    from meter.settings import SettingsError, load  # noqa: PLC0415  # pydantic: see the package
+    from meter.settings import load  # noqa: PLC0415  # pydantic: see the package
 
-    try:
-        sys.stdout.write(load(config(args), {}).show())
-    except SettingsError as error:
-        return wrong(error)
+    sys.stdout.write(load(config(args), {}).show())
     return OK

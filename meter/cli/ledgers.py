@@ -1,12 +1,14 @@
-"""The ledger that a command asks: by its option, else as the settings say."""
+"""The ledger that a command asks, and of what time: by its options, else as the settings say."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 from meter import directories
+from meter.cli.parsing import WrongArgumentError, config, config_option
 
 if TYPE_CHECKING:
     import argparse
@@ -15,12 +17,12 @@ if TYPE_CHECKING:
     from meter.ledger.database import Database
     from meter.settings import Settings
 
-__all__ = ["ledger_options", "opened", "settings_of"]
+__all__ = ["Span", "ledger_options", "moment_of", "opened", "settings_of", "span_of", "span_options"]
 
 
 def ledger_options(parser: argparse.ArgumentParser) -> None:
     """Let a command be told the settings and the ledger."""
-    parser.add_argument("--config", metavar="FILE", help="settings as YAML (METER_CONFIG)")
+    config_option(parser)
     parser.add_argument("--ledger", metavar="URL", help="where exchanges are kept, instead of the settings'")
 
 
@@ -28,20 +30,74 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Read the settings; raises SettingsError."""
     from meter.settings import load  # noqa: PLC0415  # pydantic: see the package
 
-    given = {} if args.ledger is None else {"ledger.url": args.ledger}
-    return load(args.config or os.environ.get("METER_CONFIG") or None, given, serves=False)
+    given = {} if getattr(args, "ledger", None) is None else {"ledger.url": args.ledger}
+    return load(config(args), given, serves=False)
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
     """Open the ledger of the settings; raises LedgerError where there is none."""
-    from meter.ledger.database import LedgerError, open_database  # noqa: PLC0415  # SQLAlchemy
+    # SQLAlchemy
+    from meter.ledger.database import Database, LedgerError, open_database  # noqa: PLC0415
 
     url = settings.ledger.url or directories.ledger_url(os.environ)
     if url == "off":
-        raise LedgerError("the ledger is off, expected its URL in ledger.url or --ledger")
-    database = open_database(url, create=False)
+        raise WrongArgumentError("the ledger is off, expected its URL in ledger.url or --ledger")
+    try:
+        Database(url).close()
+    except LedgerError as error:  # it is not even a ledger's URL
+        raise WrongArgumentError(str(error)) from None
+    try:
+        database = open_database(url, create=False)
+    except LedgerError as error:
+        if "there is no ledger" not in str(error):
+            raise
+        raise LedgerError(f"{error}; `meter serve` makes it, --ledger and --config name another") from None
     try:
         yield database
     finally:
         database.close()
+
+
+# --- the time ---
+
+
+class Span(NamedTuple):
+    """From when until before when, in UTC."""
+
+    since: datetime
+    until: datetime
+
+
+def span_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Let a command be told a span of time; without a default it has to be."""
+    usual = f" ({default})" if default else ""
+    parser.add_argument(
+        "--since", metavar="T", default=default, help=f"7d, 24h, 2026-01-31, 2026-01-31T12:00Z{usual}"
+    )
+    parser.add_argument("--until", metavar="T", help="likewise (now)")
+
+
+def moment_of(args: argparse.Namespace, option: str, now: datetime) -> datetime | None:
+    """Read one end of a span; `None` where it was not given."""
+    from meter.since import moment  # noqa: PLC0415  # others need no clock
+
+    said = getattr(args, option)
+    try:
+        return None if said is None else moment(said, now)
+    except ValueError as error:
+        raise WrongArgumentError(f"--{option}: {error}") from None
+
+
+def span_of(args: argparse.Namespace) -> Span:
+    """Read a span of time."""
+    now = datetime.now(UTC)
+    since = moment_of(args, "since", now)
+    if since is None:
+        raise WrongArgumentError(
+            "--since: got nothing, expected how long ago or when, such as 7d or 2026-01-31"
+        )
+    until = moment_of(args, "until", now) or now
+    if since > until:
+        raise WrongArgumentError("--since: got a moment after --until, expected one before it")
+    return Span(since, until)

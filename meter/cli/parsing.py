@@ -12,6 +12,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from meter.cli.terminal import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,16 +23,21 @@ __all__ = [
     "OK",
     "WRONG",
     "Parser",
+    "WrongArgumentError",
     "command",
     "config",
     "config_option",
-    "failures_told",
+    "failed",
     "group",
     "say",
     "wrong",
 ]
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+class WrongArgumentError(Exception):
+    """An argument that can mean nothing; `str` of it says which, what came and what was expected."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,37 +78,46 @@ def config(args: argparse.Namespace) -> str | None:
 
 def say(sentence: str, code: int) -> int:
     """Tell a sentence on standard error; return the code."""
-    sys.stderr.write(f"meter: {sentence}\n")
+    sys.stderr.write(f"meter: {printable(sentence)}\n")
     return code
 
 
 def wrong(report: Exception) -> int:
-    """Tell what is wrong with settings, a file or an argument."""
-    sys.stderr.write(f"{report}\n")
+    """Tell what is wrong with settings or a file, line by line."""
+    sys.stderr.writelines(f"{printable(line)}\n" for line in str(report).split("\n"))
     return WRONG
 
 
-def failures_told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return a command that tells in a sentence what people can cause."""
+def failed(error: Exception) -> int | None:
+    """Tell what people can cause, and return the exit code; `None` for what is a defect of Meter."""
+    # Only what fails should wait for these: pydantic, SQLAlchemy.
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    def told(args: argparse.Namespace) -> int:
-        # pydantic and SQLAlchemy, which only such commands should wait for.
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from meter.ledger.cells import QuestionError  # noqa: PLC0415
+    from meter.ledger.errors import LedgerError  # noqa: PLC0415
+    from meter.prices.tree import PriceFileError  # noqa: PLC0415
+    from meter.reconcile.bill import BillError  # noqa: PLC0415
+    from meter.settings import SettingsError  # noqa: PLC0415
 
-        from meter.ledger.database import LedgerError  # noqa: PLC0415
-        from meter.prices.file import PriceFileError  # noqa: PLC0415
-        from meter.reconcile import BillError  # noqa: PLC0415
-        from meter.settings import SettingsError  # noqa: PLC0415
-
-        try:
-            return run(args)
-        except (SettingsError, PriceFileError) as error:
+    match error:
+        case SettingsError() | PriceFileError():
             return wrong(error)
-        except (LedgerError, BillError) as error:
-            return say(str(error), FAILED)
-        except SQLAlchemyError as error:
-            return say(f"the ledger did not answer: {type(error).__name__}", FAILED)
-        except ValueError as error:
+        case WrongArgumentError() | QuestionError():
             return say(str(error), WRONG)
+        case LedgerError() | BillError():
+            return say(str(error), FAILED)
+        case SQLAlchemyError():
+            return say(f"the ledger did not answer: {_reason(error)}", FAILED)
+        case OSError():
+            return say(_told(error), FAILED)
+    return None
 
-    return told
+
+def _reason(error: Any) -> str:
+    """Say what the database said, without the statement, which may be long."""
+    return str(getattr(error, "orig", None) or type(error).__name__).strip().partition("\n")[0]
+
+
+def _told(error: OSError) -> str:
+    reason = (error.strerror or "").lower() or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from meter.cli.parsing import command, config, config_option, wrong
+from meter.cli.parsing import command, config, config_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,19 +71,15 @@ _OVERRIDES = {
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from meter.prices.file import PriceFileError  # noqa: PLC0415  # pydantic: see the package
-    from meter.settings import SettingsError, load  # noqa: PLC0415  # pydantic
+    from meter.settings import load  # noqa: PLC0415  # pydantic: see the package
 
     given = {name: getattr(args, option) for option, name in _OVERRIDES.items()}
     overrides = {name: value for name, value in given.items() if value is not None}
     read: Callable[[], Any] = partial(load, config(args), overrides)
-    try:
-        settings = read()
-        from meter import app  # noqa: PLC0415  # aiohttp
+    settings = read()
+    from meter import app  # noqa: PLC0415  # aiohttp
 
-        return app.run(settings, read)
-    except (SettingsError, PriceFileError) as error:
-        return wrong(error)
+    return app.run(settings, read)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -133,24 +133,25 @@ def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
 def _read_choice(place: int, choice: dict[str, Any], facts: Facts, *, begun: bool) -> int:
     marks = 0
     reason = choice.get("finish_reason")
+    told = choice.get("index")
+    index = facts.part = told if isinstance(told, int) else place
     if isinstance(reason, str) and reason:
         marks = Marks.FINISH
-        index = choice.get("index")
         facts.answered()
-        facts.finish(index if isinstance(index, int) else place, reason[:LONGEST_NAME])
+        facts.finish(index, reason[:LONGEST_NAME])
         if reason == "error":
             facts.fail(error_of({"error": choice.get("error")}) or "")
     # A message after deltas says what they said once more: MiniMax's last frame.
     part = choice.get("delta") or (None if begun else choice.get("message"))
     if isinstance(part, dict):
-        return marks | _read_part(part, facts)
+        return marks | _read_part(index, part, facts)
     if text := choice.get("text"):  # the older shape
         marks |= Marks.CONTENT
         facts.say(text)
     return marks
 
 
-def _read_part(part: dict[str, Any], facts: Facts) -> int:
+def _read_part(index: int, part: dict[str, Any], facts: Facts) -> int:
     """Take note of a message, or of a part of one; return its `Marks`."""
     marks = 0
     for member, value in part.items():
@@ -159,6 +160,7 @@ def _read_part(part: dict[str, Any], facts: Facts) -> int:
         mark = _SAYS[member]
         if mark & marks & Marks.REASONING:
             continue  # servers that rename the member send it by both names
+        facts.part = (index, member)
         if isinstance(value, str):
             facts.say(value)
         else:
@@ -169,11 +171,13 @@ def _read_part(part: dict[str, Any], facts: Facts) -> int:
 
 def _read_pieces(value: Any, mark: int, facts: Facts) -> int:
     """Take note of parts of a text, or of calls of tools and functions; return their `Marks`."""
-    said = facts.said
+    said, part = facts.said, facts.part
     thinks = False
-    for piece in value if isinstance(value, list) else (value,):
+    for place, piece in enumerate(value if isinstance(value, list) else (value,)):
         if not isinstance(piece, dict):
             continue
+        index = piece.get("index")
+        facts.part = (part, index if isinstance(index, int) else place)
         told = piece.get("function") or piece.get("custom") or piece
         for member in _TEXTS if isinstance(told, dict) else ():
             facts.say(told.get(member))

@@ -130,8 +130,9 @@ def _read(told: _Answer, facts: Facts) -> int:
 
 
 def _read_candidate(place: int, candidate: dict[str, Any], facts: Facts) -> int:
-    index = candidate.get("index")
-    marks = _finish(index if isinstance(index, int) else place, candidate.get("finishReason"), facts)
+    told = candidate.get("index")
+    index = facts.part = told if isinstance(told, int) else place
+    marks = _finish(index, candidate.get("finishReason"), facts)
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     for part in parts if isinstance(parts, list) else ():

@@ -33,6 +33,7 @@ class _Told(msgspec.Struct):
     message: Any = None
     content_block: Any = None
     delta: Any = None
+    index: Any = None
     usage: Any = None
     error: Any = None
     code: Any = None
@@ -124,6 +125,7 @@ class Messages:
             facts.terminated = True
         if told is None:
             return 0
+        facts.part = told.index if isinstance(told.index, int) else None
         marks = _read_piece(told.content_block, facts) | _read_piece(told.delta, facts)
         if isinstance(told.delta, dict):
             marks |= _read_reason(told.delta.get("stop_reason"), facts)
@@ -164,7 +166,7 @@ def _read_message(message: Mapping[str, Any], facts: Facts) -> int:
     _read_usage(message.get("usage"), facts)
     content = message.get("content")
     marks = 0
-    for block in content if isinstance(content, list) else ():
+    for facts.part, block in enumerate(content if isinstance(content, list) else ()):
         marks |= _read_piece(block, facts)
     return marks
 

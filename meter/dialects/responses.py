@@ -131,6 +131,7 @@ def _read_delta(kind: str, told: _Event, facts: Facts) -> int:
     delta = told.delta
     if not delta or not kind.endswith(".delta") or kind in _RESULTS:
         return 0
+    facts.part = kind
     facts.say(delta if isinstance(delta, str) and kind not in _SOUNDS else "")
     return _REASONING if "reasoning" in kind else Marks.CONTENT
 
@@ -226,6 +227,7 @@ def _say(item: Mapping[str, Any], facts: Facts) -> int:
     texts = list(_texts(item))
     if not texts and item.get("type") not in _WHOLE:
         return 0
+    facts.part = ("item", facts.said)  # each is one by itself
     facts.say("".join(texts))
     return _REASONING if item.get("type") == "reasoning" else Marks.CONTENT
 

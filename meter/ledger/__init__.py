@@ -7,9 +7,10 @@ priced anew. The proxy only ever adds to it, through `meter.sinks.ledger`; comma
     migrations  how a database of an earlier version becomes one of this
     database    opening one: which it is, its pragmas, its version
     adding      adding rows, and what they add to the rollups
+    settling    settling anew what rows cost
     writer      the thread that owns the database while Meter serves
     spill       the file for what the database does not take
     errors      what may be wrong with one
 
-The modules beside these each ask one thing.
+`reading` lists the modules that ask something; they are made of `cells` and `columns`.
 """

@@ -22,16 +22,16 @@ import msgspec
 from sqlalchemy import func, literal_column, select
 
 from meter.exchange import KINDS
+from meter.ledger.columns import PART, TAG, of_exchanges, of_rollups
 from meter.ledger.schema import NONE, hour_of
-from meter.ledger.sources import PART, TAG, of_exchanges, of_rollups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, ScalarSelect, Select
 
+    from meter.ledger.columns import Columns
     from meter.ledger.schema import Tables
-    from meter.ledger.sources import Source
 
 __all__ = ["FIELDS", "FOREVER", "TAG", "Cell", "Cells", "QuestionError", "cells", "field_named"]
 
@@ -100,7 +100,7 @@ def cells(
 
     `by`: fields of `FIELDS`, `cut_short`, `tag.<name>`; `where`: by such fields, values of which one must
     hold. A tag that an exchange does not have is `none`. `sums`: names of `meter.ledger.schema.SUMS`, and
-    `meter.ledger.sources.EDGES`.
+    `meter.ledger.columns.EDGES`.
     """
     question = _Question(tuple(by), where or {}, tuple(sums))
     pieces = _pieces(connection, tables, since, until)
@@ -210,9 +210,9 @@ class _Question:
     ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Give the groups of a piece; one may come several times, for different tags."""
         lite = connection.dialect.name == "sqlite"
-        source = (of_rollups if piece.rollups else of_exchanges)(tables, lite=lite)
+        of = (of_rollups if piece.rollups else of_exchanges)(tables, lite=lite)
         columns, read = self.columns, cache(_tags)
-        for row in connection.execute(self._statement(source, piece)):
+        for row in connection.execute(self._statement(of, piece)):
             told = row._asdict()
             known = {name: told.pop(name) for name in columns}
             tags = read(known["tags"]) if "tags" in known else {}
@@ -222,14 +222,14 @@ class _Question:
             )
             yield tuple(group), _added(told)
 
-    def _statement(self, source: Source, piece: _Piece) -> Select[Any]:
+    def _statement(self, of: Columns, piece: _Piece) -> Select[Any]:
         return (
             select(
-                *(source.field(name).label(name) for name in self.columns),
-                *(part for name in self.sums for part in source.sums(name)),
+                *(of.field(name).label(name) for name in self.columns),
+                *(part for name in self.sums for part in of.sums(name)),
             )
-            .where(source.moment >= piece.since, source.moment < piece.until)
-            .where(*(source.holds(name, values) for name, values in self.where.items()))
+            .where(of.moment >= piece.since, of.moment < piece.until)
+            .where(*(of.holds(name, values) for name, values in self.where.items()))
             # By place: PostgreSQL takes an expression with parameters for another one each time.
             .group_by(*(literal_column(str(place)) for place in range(1, len(self.columns) + 1)))
         )

@@ -1,19 +1,31 @@
 """Opening a ledger: which database it is, whether it may be had, and whether its tables are of this version.
 
-`open_database` is the one way in. The version is read by plain SQL; Alembic is imported only where there is
-something to migrate. Two processes that meet a fresh database take turns: SQLite by its write lock,
+`open_database` is the one way in. The version is read by plain SQL. A new ledger gets the tables of this
+version at once: Alembic, which takes some megabytes for as long as the process lives, is imported only where
+there is something to migrate. Two processes that meet a fresh database take turns: SQLite by its write lock,
 PostgreSQL by an advisory lock. What goes wrong is told in a sentence that never has a password in it.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, select, text
+from sqlalchemy import (
+    Column,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+    text,
+)
 from sqlalchemy import exc as errors
 from sqlalchemy.engine import URL, make_url
 
@@ -68,15 +80,16 @@ _DENIED = (PermissionError, NotADirectoryError, FileNotFoundError, IsADirectoryE
 class Database:
     """A ledger by its URL, whether or not it is there yet; connects when first asked.
 
-    Raises `LedgerError` for a URL that is none of a ledger's.
+    A server that says nothing for `silence` seconds is given up. Raises `LedgerError` for a URL that is none
+    of a ledger's.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, silence: float = math.inf) -> None:
         self.url = _parsed(url)
         self.kind = self.url.get_backend_name()
         """`sqlite` or `postgresql`."""
         self.tables: Tables = tables(self.kind)
-        self.engine: Engine = _ENGINES[self.kind](self.url)
+        self.engine: Engine = _ENGINES[self.kind](self.url, silence)
         self._writing = self.engine.execution_options(immediate=True)
 
     @contextmanager
@@ -105,13 +118,15 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(url: str, *, create: bool) -> Database:
+def open_database(url: str, *, create: bool, silence: float = math.inf) -> Database:
     """Open a ledger; with `create`, make it where it is not there, and migrate one of an earlier version.
+
+    A server that says nothing for `silence` seconds is given up, then and later.
 
     Raises `LedgerError` where it cannot be had, has another version, or, without `create`, is not there;
     `LedgerDeniedError` where permissions forbid it.
     """
-    database = Database(url)
+    database = Database(url, silence=silence)
     try:
         _found(database, create=create)
         version = _version(database)
@@ -141,11 +156,26 @@ def _parsed(url: str) -> URL:
         raise LedgerError(f"got a ledger's URL that cannot be read, {_EXPECTED}") from None
     if parsed.drivername not in _POSTGRESQL:
         raise LedgerError(f"got a ledger's URL of another kind, {_EXPECTED}")
+    if "@" in (parsed.host or ""):  # half of a password stands where the host would, and would be told
+        raise LedgerError("got a ledger's URL with more than one @, expected %40 for each in a password")
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, _silence: float) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
+    path = Path(url.database or "").absolute()
+
+    @event.listens_for(engine, "do_connect")
+    def _open(dialect: Any, record: Any, _args: object, options: dict[str, Any]) -> Any:
+        record.info["file"] = _identity(path)
+        # A file is made by `_make` alone, for nobody else to read.
+        return dialect.connect(f"{path.as_uri()}?mode=rw", **options, uri=True)
+
+    @event.listens_for(engine, "checkout")
+    def _look(_connection: object, record: Any, _proxy: object) -> None:
+        # SQLite would go on with a file that was removed, and all that is written would go with it.
+        if record.info["file"] != _identity(path):
+            raise errors.InvalidatePoolError
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
@@ -160,9 +190,24 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file has this name now, None for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _postgresql(url: URL, silence: float) -> Engine:
     patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
     engine = create_engine(url, hide_parameters=True, connect_args=patience, pool_pre_ping=True, pool_size=2)
+
+    @event.listens_for(engine, "do_connect")
+    def _open(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> Any:
+        from meter.ledger.silence import connect  # noqa: PLC0415 - the driver, which SQLite does not need
+
+        return connect(silence, options)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
@@ -268,8 +313,19 @@ def _migrate(database: Database) -> None:
         version = _version_at(connection)  # somebody else may have been here first
         if version is not None and version > HEAD:
             raise LedgerError(_newer(database, version))
-        if version != HEAD and not _upgraded(connection):
+        if version is None:
+            _make_tables(connection, database.tables)
+        elif version != HEAD and not _upgraded(connection):
             raise LedgerError(f"{database}: the ledger has version {version}, which this Meter does not know")
+
+
+def _make_tables(connection: Connection, made: Tables) -> None:
+    """Make what all steps together make; raises where something is there by one of these names."""
+    made.metadata.create_all(connection, checkfirst=False)
+    version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
+    version.append_constraint(PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
+    version.create(connection)
+    connection.execute(version.insert(), {"version_num": HEAD})
 
 
 def _upgraded(connection: Connection) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from meter.exchange import PriceStatus
 from meter.ledger.cells import cells
+from meter.ledger.columns import EDGES
 from meter.ledger.schema import SUMS
-from meter.ledger.sources import EDGES
 from meter.ledger.spend import CERTAINTY, together
 
 if TYPE_CHECKING:

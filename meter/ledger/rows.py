@@ -1,4 +1,4 @@
-"""Exchanges as the ledger has them: told as the log tells them, and all of them one after the other."""
+"""Exchanges as the ledger has them, one by one, told as the log tells them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from meter.ledger.cells import QuestionError
+from meter.ledger.columns import TAG, tagged
 from meter.ledger.schema import exchange_of
-from meter.ledger.sources import TAG, tagged
 from meter.telling import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from meter.ledger.database import Database
     from meter.ledger.schema import Tables
 
-__all__ = ["exchange", "exchanges"]
+__all__ = ["exchange", "exchanges", "upstreams_of"]
 
 _FIELDS = (
     "id",
@@ -38,7 +39,6 @@ _FIELDS = (
     "usage_source",
     "price_status",
 )
-_SLICE = 1000
 _PLACES = Decimal("1e-12")
 
 
@@ -63,6 +63,15 @@ def exchanges(
     newest = _rows(db.tables).where(*conditions).order_by(c.timestamp.desc(), c.id.desc()).limit(limit)
     with db.engine.connect() as connection:
         return [_line(row._asdict()) for row in connection.execute(newest)]
+
+
+def upstreams_of(
+    connection: Connection, tables: Tables, provider: str, since: datetime, until: datetime
+) -> list[str]:
+    """Give the upstreams of exchanges that ended in [since, until) and had this provider behind them."""
+    c = tables.exchanges.c
+    asked = select(c.upstream).where(c.timestamp >= since, c.timestamp < until, c.provider == provider)
+    return list(connection.scalars(asked.distinct()))
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,7 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
+from meter.exchange import COUNTED, KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
+from meter.labels import NONE
+from meter.telling import rfc3339, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,22 +48,25 @@ __all__ = [
     "NONE",
     "SUMS",
     "Tables",
+    "alike",
+    "began",
+    "count_in",
+    "empty_rollup",
     "exchange_of",
     "held",
     "hour_of",
-    "moment_text",
     "rollup_of",
     "row",
     "tables",
 ]
 
-NONE = "none"
-"""What stands for a model or a key that is not known, as in the log."""
-
 PICO = Decimal(10) ** 12
 
 _DEAREST_USD = 9_000_000
 """What one exchange costs beyond this is not known: 64 bits hold no more of 10^-12 USD."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _MOST_TOKENS = 2**53
 """Counts beyond this are not known: readers of JSON do not tell them apart, and sums would not fit."""
@@ -90,7 +96,7 @@ SUMS = ("requests", "errors", "duration_s", "cost_usd", *KINDS, *UNITS)
 class Pico(TypeDecorator[Decimal]):
     """An exact amount of USD in a database without decimals: a whole number of 10^-12 USD."""
 
-    impl = BigInteger
+    impl = Integer  # of SQLite's, which has 64 bits
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
@@ -113,17 +119,12 @@ class Moment(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
         """Give the text, to the microsecond."""
         del dialect
-        return None if value is None else moment_text(value)
+        return None if value is None else rfc3339(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
         """Give the moment back."""
         del dialect
         return None if value is None else datetime.fromisoformat(value)
-
-
-def moment_text(moment: datetime) -> str:
-    """Give a moment as the log writes it: `2026-01-31T12:00:00.000000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,35 +231,30 @@ def row(exchange: Exchange) -> dict[str, Any]:
 
     Texts are such as every database takes, and what no column holds is unknown.
     """
-    return {
-        name: _kept(value) if isinstance(value, str) else value for name, value in _columns(exchange).items()
-    }
+    columns = _columns(exchange)
+    # All at once, for hardly any exchange has one that is not.
+    if _is_plain("".join([value for value in columns.values() if isinstance(value, str)])):
+        return columns
+    return {name: _kept(value) if isinstance(value, str) else value for name, value in columns.items()}
 
 
 def _kept(text: str) -> str:
     """Give a text as databases take it: PostgreSQL has no NUL, and nobody has half a character."""
-    if text.isascii() and "\x00" not in text:
+    if _is_plain(text):
         return text
     return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and "\x00" not in text
 
 
 def _columns(x: Exchange) -> dict[str, Any]:
     cost = held(x.cost_usd)
     return {
-        "id": x.id,
-        "timestamp": datetime.fromtimestamp(x.started_at + x.duration_s, UTC),
-        "trace_id": x.trace_id,
-        "upstream": x.upstream,
-        "provider": x.provider,
-        "operation": x.operation,
-        "method": x.method,
-        "path": x.path,
-        "status": x.status,
+        **dict(zip(_SAME, _same(x), strict=True)),
+        "timestamp": x.ended,
         "outcome": x.outcome.value,
-        "error_type": x.error_type,
-        "stream": x.stream,
-        "request_model": x.request_model,
-        "response_model": x.response_model,
         "model": x.model or NONE,
         "key": x.key or NONE,
         "tags": _text({_kept(name): _kept(value) for name, value in x.tags.items()}),
@@ -268,17 +264,10 @@ def _columns(x: Exchange) -> dict[str, Any]:
         "provider_cost_usd": held(x.provider_cost_usd),
         "usage_source": x.usage_source.value,
         "price_status": (x.price_status if cost == x.cost_usd else PriceStatus.MISSING).value,
-        "price_source": x.price_source,
-        "price_revision": x.price_revision,
-        "service_tier": x.service_tier,
         "finish_reasons": _text([_kept(reason) for reason in x.finish_reasons]),
-        "attempts": x.attempts,
-        "duration_s": _rounded(x.duration_s),
-        "ttft_s": _rounded(x.ttft_s),
-        "overhead_s": _rounded(x.overhead_s),
-        "request_bytes": x.request_bytes,
-        "response_bytes": x.response_bytes,
-        "upstream_request_id": x.upstream_request_id,
+        "duration_s": rounded(x.duration_s),
+        "ttft_s": rounded(x.ttft_s),
+        "overhead_s": rounded(x.overhead_s),
     }
 
 
@@ -287,7 +276,7 @@ def exchange_of(row: Mapping[str, Any]) -> Exchange:
     same = {name: row[name] for name in _SAME}
     return Exchange(
         **same,
-        started_at=row["timestamp"].timestamp() - row["duration_s"],
+        started_at=began(row["timestamp"], row["duration_s"]),
         outcome=Outcome(row["outcome"]),
         usage_source=UsageSource(row["usage_source"]),
         price_status=PriceStatus(row["price_status"]),
@@ -326,16 +315,20 @@ _SAME = (
     "response_bytes",
     "upstream_request_id",
 )
-"""Columns that an exchange has as they are."""
+"""Columns that an exchange has by their names, and takes back as they are."""
+
+_same = attrgetter(*_SAME)
+
+
+def began(ended: datetime, duration_s: float) -> float:
+    """Give the Unix time at which an exchange of a row began."""
+    # In whole microseconds, as both were rounded: a float's error could fall before the start of a price.
+    return float((ended.astimezone(UTC) - _EPOCH) // _MICROSECOND - round(duration_s * 1e6)) / 1e6
 
 
 def held(usd: Decimal | None) -> Decimal | None:
     """Give an amount as the ledger keeps it: one that is too great for it is not known."""
     return usd if usd is not None and abs(usd) <= _DEAREST_USD else None
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -345,21 +338,52 @@ def hour_of(moment: datetime) -> datetime:
 
 def rollup_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Give what one row of `exchanges` adds to its hour's rollup: `GROUP`, `digest` and `SUMS`."""
+    rollup = empty_rollup(row)
+    count_in(rollup, row)
+    return rollup
+
+
+def alike(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Give what two rows of one rollup have in common; where they differ in it, they may be of one still."""
+    return hour_of(row["timestamp"]), *_alike(row)
+
+
+_alike = itemgetter(*(name for name in GROUP if name not in ("hour", "cut_short")), "finish_reasons")
+
+
+def empty_rollup(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the rollup that a row belongs to, before anything is counted in."""
     group = {name: row[name] for name in GROUP if name in row}
     group["hour"] = hour_of(row["timestamp"])
     group["cut_short"] = not LENGTH_STOPS.isdisjoint(msgspec.json.decode(row["finish_reasons"]))
-    usage, units = msgspec.json.decode(row["usage"]), msgspec.json.decode(row["units"])
-    counted = row["usage_source"] in (UsageSource.REPORTED, UsageSource.ESTIMATED)
-    return {
-        **group,
-        "digest": _digest(group),
-        "requests": 1,
-        "errors": int(row["outcome"] != Outcome.OK),
-        "duration_s": row["duration_s"],
-        "cost_usd": row["cost_usd"] or Decimal(0),
-        **{kind: usage.get(kind, 0) if counted else 0 for kind in KINDS},
-        **{unit: units.get(unit, 0.0) for unit in UNITS},
-    }
+    return {**group, "digest": _digest(group), **_ZEROS}
+
+
+def count_in(rollup: dict[str, Any], row: Mapping[str, Any], times: int = 1) -> None:
+    """Add to a rollup what a row adds; with `times` -1, take it away."""
+    rollup["requests"] += times
+    rollup["errors"] += times * (row["outcome"] != Outcome.OK)
+    rollup["duration_s"] += times * row["duration_s"]
+    rollup["cost_usd"] += times * (row["cost_usd"] or 0)
+    if row["usage_source"] in COUNTED:
+        _count(_KINDS, msgspec.json.decode(row["usage"]), rollup, times)
+    if row["units"] != _NOTHING:
+        _count(_UNITS, msgspec.json.decode(row["units"]), rollup, times)
+
+
+def _count(names: frozenset[str], told: Mapping[str, Any], rollup: dict[str, Any], times: int) -> None:
+    for name, number in told.items():
+        if name in names:
+            rollup[name] += times * number
+
+
+_KINDS, _UNITS = frozenset(KINDS), frozenset(UNITS)
+_NOTHING = "{}"
+_ZEROS: Mapping[str, Any] = {
+    **dict.fromkeys(SUMS, 0),
+    **dict.fromkeys(("duration_s", *UNITS), 0.0),
+    "cost_usd": Decimal(0),
+}
 
 
 def _digest(group: Mapping[str, Any]) -> str:

@@ -31,6 +31,9 @@ __all__ = ["LIMIT", "Part", "Spill"]
 LIMIT = 256 * 1024 * 1024
 """Bytes of one file."""
 
+_MOST_READ = 8 * 1024 * 1024
+"""Bytes of lines that are taken at once; a longer one is none of ours."""
+
 _RESTORED: tuple[tuple[str, Any], ...] = (
     ("timestamp", datetime.fromisoformat),
     ("cost_usd", Decimal),
@@ -73,14 +76,17 @@ class _File:
         self.size += written
 
     def lines(self, most: int) -> list[bytes]:
-        """Give the next whole lines, and what stands at the end without being one."""
+        """Give the next whole lines, and what stands at the end, or goes on and on, without being one."""
         read = b""
-        while read.count(b"\n") < most:
+        while read.count(b"\n") < most and len(read) < _MOST_READ:
             chunk = os.pread(self.descriptor, 1 << 20, self.taken + len(read))
             if not chunk:
                 break
             read += chunk
-        return _split(read)[:most]
+        lines = _split(read)
+        if len(lines) > 1 and self.taken + len(read) < self.size and not lines[-1].endswith(b"\n"):
+            lines.pop()  # it is read from its beginning the next time
+        return lines[:most]
 
     def remove(self) -> None:
         """Remove it while it is still locked, so that nobody adopts it."""

@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from meter.ledger.cells import cells, field_named
-from meter.ledger.schema import SUMS, moment_text
-from meter.ledger.sources import TAG
+from meter.ledger.columns import TAG
+from meter.ledger.schema import SUMS
 from meter.ledger.spend import CERTAINTY, dearest_first, spends, together
-from meter.telling import plain
+from meter.telling import plain, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Usage", "spent", "told", "usage"]
 
 _TIMES = ("day", "hour")
-_DAILY = ("day", "upstream", "model", "usage_source", "price_status", "outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ def _place(row: Spend) -> tuple[Any, ...]:
 def told(answer: Usage) -> dict[str, Any]:
     """Give the answer as the admin port and `report --format json` tell it, for msgspec."""
     return {
-        "since": moment_text(answer.since),
-        "until": moment_text(answer.until),
+        "since": rfc3339(answer.since),
+        "until": rfc3339(answer.until),
         "by": answer.by,
         "rows": [{**row.group, **_told(row)} for row in answer.rows],
         "total": _told(answer.total),

@@ -36,14 +36,20 @@ __all__ = ["Entry", "Plan", "Writer"]
 _BATCH = 1_000
 """Rows of one transaction."""
 
-_PATIENCE_SECONDS = 0.5
-"""What the database has not taken by then is spilled."""
+_PATIENCE_SECONDS = 0.3
+"""What the database has not taken by then is spilled. Who comes meanwhile waits so long twice."""
+
+_SILENCE_SECONDS = 30.0
+"""A server that says nothing for so long is asked anew, by another connection."""
 
 _FIRST_DELAY_SECONDS, _LAST_DELAY_SECONDS = 0.1, 5.0
 """After a failure, and after many in a row, the database is left alone for so long."""
 
 _ADOPT_SECONDS = 60.0
 _RETAIN_SECONDS = 3600.0
+_WHERE = ("host", "hostaddr", "port", "dbname", "service", "options")
+"""What a PostgreSQL URL may say after a ? about which database it is, and which schema."""
+
 _SLICE, _SLICE_SECONDS = 10_000, 0.2
 """Old rows are deleted so many at a time, with a pause for others to write in."""
 
@@ -113,6 +119,8 @@ class Writer:
         self._until = math.inf
         self._failing = False
         self._database: Database | None = None
+        self._used = False
+        """It could be opened before."""
         self._spill: Spill | None = None
         self._duties: list[_Duty] = []
         if plan.between is not None:
@@ -129,8 +137,9 @@ class Writer:
 
     def taken(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Bring entries into the database or the spill; return those for which there is room in neither."""
+        until = time.monotonic() + _PATIENCE_SECONDS
         for start in range(0, len(entries), _BATCH):
-            if not self._committed(entries[start : start + _BATCH]):
+            if not self._committed(entries[start : start + _BATCH], until):
                 return self._spilled(entries[start:])
         return ()
 
@@ -146,13 +155,13 @@ class Writer:
         self._turn.set()
         self._thread.join(max(0.0, until - time.monotonic()) + _PATIENCE_SECONDS)
 
-    def _committed(self, entries: Sequence[Entry]) -> bool:
+    def _committed(self, entries: Sequence[Entry], until: float) -> bool:
         if self._failing:
             return False
         offer = _Offer(entries)
         self._offers.append(offer)
         self._turn.set()
-        if not offer.done.wait(_PATIENCE_SECONDS):
+        if not offer.done.wait(max(0.0, until - time.monotonic())):
             self._offers.clear()  # it may be with the database now, and is written once all the same
         return offer.kept
 
@@ -177,15 +186,15 @@ class Writer:
                 delay = _FIRST_DELAY_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever it is, it may be gone the next time
                 self._tell(error)
-                if isinstance(error, LedgerDeniedError) and self._plan.on_denied is not None:
+                if isinstance(error, LedgerDeniedError) and self._plan.on_denied and not self._used:
                     self._plan.on_denied()
                     break
+                self._let_go()
                 self._rest(delay)
                 delay = min(2 * delay, _LAST_DELAY_SECONDS)
         if self._spill is not None:
             self._spill.close()
-        if self._database is not None:
-            self._database.close()
+        self._let_go()
 
     def _ended(self) -> bool:
         """Tell whether it is time to end: all is written, or there is no use or no time to go on."""
@@ -203,16 +212,29 @@ class Writer:
 
     def _work(self) -> None:
         """Do what is due, or wait for something to do; raises what the database raises."""
-        if self._database is None:
-            self._database = open_database(self._plan.url, create=True)
+        database = self._opened()
         now = time.monotonic()
         for duty in self._duties:
             if duty.due <= now:
-                duty.due = now + self._performed(duty)
-        if not (self._write_offered(self._database) or self._write_spilled(self._database)):
+                duty.due = now + self._performed(duty, database)
+                database = self._opened()
+        if not (self._write_offered(database) or self._write_spilled(database)):
             next_due = min((duty.due for duty in self._duties), default=math.inf)
             self._turn.wait(max(0.0, next_due - time.monotonic()) if math.isfinite(next_due) else None)
             self._turn.clear()
+
+    def _opened(self) -> Database:
+        if self._database is None:
+            url = self._plan.url
+            self._database = open_database(url, create=True, silence=_SILENCE_SECONDS)
+            self._used = True
+        return self._database
+
+    def _let_go(self) -> None:
+        """Close the database: it may have been moved, restored or emptied, and is looked at anew."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def _write_offered(self, database: Database) -> bool:
         try:
@@ -271,17 +293,13 @@ class Writer:
 
     # What is done now and then.
 
-    def _performed(self, duty: _Duty) -> float:
+    def _performed(self, duty: _Duty, database: Database) -> float:
         try:
-            return duty.work(self._opened())
+            return duty.work(database)
         except Exception as error:  # noqa: BLE001 - rows do not wait for it
             self._tell(error)
+            self._let_go()
             return _LAST_DELAY_SECONDS
-
-    def _opened(self) -> Database:
-        if self._database is None:
-            raise LedgerError("the ledger is not open")
-        return self._database
 
     def _between(self, database: Database) -> float:
         seconds, work = self._plan.between or (math.inf, lambda *_: None)
@@ -317,9 +335,13 @@ class Writer:
 def _name(url: str) -> str:
     """Give what tells one ledger from another in the names of files; a password may change."""
     try:
-        return str(Database(url))
-    except LedgerError:
+        database = Database(url)
+    except Exception:  # noqa: BLE001 - whoever opens it will tell
         return ""
+    if database.path is not None:
+        return str(database.path.absolute())
+    where = {name: value for name, value in database.url.query.items() if name in _WHERE}
+    return f"{database} {sorted(where.items())}" if where else str(database)
 
 
 def _exchange(row: dict[str, Any]) -> Exchange | None:

@@ -11,7 +11,6 @@ import re
 from datetime import date
 from decimal import Context, Decimal
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from meter.price import Listed, Price, Rates, Tier
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from meter.prices.format import Entry, RatesPart
 
-__all__ = ["FileSource", "PriceFileError", "load", "of_text", "pattern", "wildcards"]
+__all__ = ["FileSource", "PriceFileError", "of_text", "pattern", "wildcards"]
 
 _PRECISE = Context(prec=100)
 
@@ -85,12 +84,8 @@ class FileSource:
         """Give the names that are written out."""
         return frozenset(o.entry.model for o in self._offers if o.pattern is None)
 
-    def prices(self) -> tuple[Price, ...]:
-        """Give all prices, in the order in which they are preferred."""
-        return tuple(o.price for o in self._offers)
-
     def listing(self, when: datetime) -> Iterator[Listed]:
-        """Give all prices in that order, those past and those to come too."""
+        """Give all prices in the order in which they are preferred, those past and those to come too."""
         del when
         for offer in self._offers:
             entry = offer.entry
@@ -100,18 +95,8 @@ class FileSource:
             )
 
 
-def load(path: str | Path) -> FileSource:
-    """Read a price file; `PriceFileError` tells everything that is wrong with it."""
-    name = str(path)
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise PriceFileError([f"{name}: cannot be read: {error.strerror or error}"]) from error
-    return of_text(name, raw)
-
-
 def of_text(name: str, raw: bytes) -> FileSource:
-    """Read the text of a price file, as `load` does."""
+    """Read a price file; `PriceFileError` tells everything that is wrong with it."""
     revision = f"sha256:{sha256(raw).hexdigest()[:12]}"
     file = parse(name, raw).file
     rate = file.usd_rate or Decimal(1)

@@ -185,7 +185,7 @@ def keep(raw: bytes, path: str | Path) -> None:
     """Keep a good catalogue, whole or not at all; raises RefreshError."""
     target = Path(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -14,6 +14,7 @@ Nothing here writes to the ledger.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from meter.reconcile import anthropic, openai, records
@@ -73,4 +74,6 @@ async def fetch(
     key = environ.get(asked.key, "").strip()
     if not key:
         raise BillError(f"{asked.key} is not set, expected an admin key of the organization, or a file")
+    if base_url is not None and re.search("[@?#]", base_url):  # every sentence names it
+        raise BillError(f"got a base URL with credentials or a query, expected one such as {asked.base_url}")
     return await asked.fetch(key, since=since, until=until, base_url=base_url or asked.base_url)

@@ -3,7 +3,8 @@
 Each day and model is one line; the same is added up by day, by model and over all. A model's names are
 brought together first: a provider may bill `gpt-4o-2024-08-06` where Meter counted `gpt-4o`.
 
-What a bill does not tell is `None` and not 0: an export of usage has no costs, one of costs no tokens.
+What a bill does not tell is `None` and not 0: an export of usage has no costs, one of costs no tokens. So is
+a cost that Meter does not know.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Line:
         """Whether tokens agree within 0.1 % and the cost within 1 %, as far as the bill tells them."""
         tokens, cost = (
             (self.metered.tokens, self.billed.tokens),
-            (self.metered.cost_usd, self.billed.cost_usd),
+            (self.metered.cost_usd or Decimal(0), self.billed.cost_usd),  # an unknown cost is not the bill's
         )
         return _close(*tokens, _SAME_TOKENS) and _close(*cost, _SAME_COST)
 
@@ -237,14 +238,15 @@ def _line(place: _Place, metered: Sequence[Metered], billed: Sequence[Billed], t
         day,
         model,
         item,
-        _sum([Counts(0, 0, 0, 0, Decimal(0)), *(_counts_metered(m) for m in metered)]),
+        _sum([_counts_metered(m) for m in metered] or [Counts(0, 0, 0, 0, Decimal(0))]),
         _sum([told, *(_counts_billed(b) for b in billed)]),
         doubts,
     )
 
 
 def _counts_metered(m: Metered) -> Counts:
-    return Counts(m.requests, *_tokens(m.usage), m.cost_usd)
+    unknown = not m.cost_usd and m.requests <= m.unpriced_requests + m.missing_requests
+    return Counts(m.requests, *_tokens(m.usage), None if unknown else m.cost_usd)
 
 
 def _counts_billed(b: Billed) -> Counts:

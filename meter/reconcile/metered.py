@@ -11,18 +11,15 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from meter.exchange import KINDS, Outcome, PriceStatus, UsageSource
-from meter.ledger.cells import Cell, cells
+from meter.ledger.cells import cells
+from meter.ledger.rows import upstreams_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Connection
-
+    from meter.ledger.cells import Cell
     from meter.ledger.database import Database
-    from meter.ledger.schema import Tables
 
 __all__ = ["Metered", "metered"]
 
@@ -63,7 +60,7 @@ def metered(
     """
     begin, end = (datetime.combine(day, time(), UTC) for day in (since, until))
     with db.engine.connect() as connection:
-        names = {*upstreams, *_recorded(connection, db.tables, provider, begin, end)}
+        names = {*upstreams, *upstreams_of(connection, db.tables, provider, begin, end)}
         found = cells(
             connection,
             db.tables,
@@ -79,15 +76,6 @@ def metered(
         place = Metered(day=date.fromisoformat(day), model=model)
         _add(by_place.setdefault((day, model), place), cell)
     return [by_place[place] for place in sorted(by_place) if by_place[place].requests]
-
-
-def _recorded(
-    connection: Connection, tables: Tables, provider: str, since: datetime, until: datetime
-) -> list[str]:
-    """Names of upstreams as they were while the provider was behind them."""
-    c = tables.exchanges.c
-    asked = select(c.upstream).where(c.timestamp >= since, c.timestamp < until, c.provider == provider)
-    return list(connection.scalars(asked.distinct()))
 
 
 def _add(to: Metered, cell: Cell) -> None:

@@ -97,14 +97,14 @@ def _told_wait(response: ClientResponse, otherwise: float) -> float:
 
 
 def _answer(question: Question, response: ClientResponse, body: bytes) -> dict[str, Any]:
+    told = f"{question.url}: {response.status} {response.reason or ''}".replace(question.key, "***")
     if response.status in _REFUSED:
         raise BillError(
-            f"{question.url}: {response.status} {response.reason}: the key in {question.variable} is "
-            f"refused, expected an admin key of the organization"
+            f"{told}: the key in {question.variable} is refused, expected an admin key of the organization"
         )
     if response.status != 200:  # noqa: PLR2004  # as above
-        said = _message(body).replace(question.key, "***")
-        raise BillError(f"{question.url}: {response.status} {response.reason}{said and f': {said}'}")
+        said = _message(body).replace(question.key, "***")[:_SHOWN]
+        raise BillError(f"{told}{said and f': {said}'}")
     answer = of_json(body, question.url)
     if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
         raise BillError(f"{question.url}: got no member `data`, expected a page of a report")
@@ -115,6 +115,6 @@ def _message(body: bytes) -> str:
     """Give what an error's body says, if it says so where both providers do."""
     try:
         error = of_json(body, "")["error"]
-        return str(error["message"])[:_SHOWN]
+        return str(error["message"])
     except (BillError, KeyError, TypeError):
         return ""

@@ -112,9 +112,6 @@ _NOT_YET = "not supported by this version"
 # Delete a row when the thing is built.
 _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("workers", lambda workers: str(workers) != "1", f"more than one worker is {_NOT_YET}"),
-    ("tracing.endpoint", bool, _NOT_YET),
-    ("tracing.propagate", _true, _NOT_YET),
-    ("tracing.content", _true, _NOT_YET),
 )
 
 

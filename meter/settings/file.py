@@ -97,13 +97,13 @@ def _origins(node: yaml.Node, place: Place, origin: Origin) -> Iterator[tuple[Pl
             yield from _origins(value, (*place, index), line)
 
 
-_RELATIVE = ("prices.files.*", "upstreams.*.tls.ca", "tls.cert", "tls.key")
+_RELATIVE = ("prices.files.*", "upstreams.*.tls.ca", "tls.cert", "tls.key", "prices.refresh.source")
 
 
 def _anchor(values: Any, folder: Path) -> None:
     """Make paths in a file mean what they mean beside it, wherever Meter is started."""
     for pattern in _RELATIVE:
         for place, value in list(found(values, pattern)):  # all before any: aliases share what they name
-            if isinstance(value, str) and value:
+            if isinstance(value, str) and value and "://" not in value:
                 *parents, last = place
                 reduce(lambda node, part: node[part], parents, values)[last] = str(folder / value)

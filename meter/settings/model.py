@@ -26,12 +26,16 @@ from meter.settings.types import (
     File,
     Fingerprint,
     Label,
-    Masked,
+    LedgerUrl,
     Name,
+    OtlpUrl,
+    Pattern,
     Port,
     Prefix,
     Proxy,
     Secret,
+    Share,
+    Source,
     Switchable,
     TagHeader,
     Text,
@@ -43,6 +47,22 @@ if TYPE_CHECKING:
     from meter.settings.tree import Place
 
 __all__ = ["Admin", "Budget", "Key", "Settings", "Timeouts", "UpstreamSettings", "members"]
+
+
+_Level = Literal["debug", "info", "warning", "error"]
+_Loud = Literal["debug", "info", "warning", "error", "off"]
+# The values of `meter.exchange.Outcome`, as plain texts: what is shown is written as YAML.
+_Outcome = Literal[
+    "ok",
+    "client_error",
+    "upstream_error",
+    "stream_error",
+    "truncated",
+    "client_closed",
+    "timeout",
+    "unreachable",
+    "rejected",
+]
 
 
 class _Group(BaseModel):
@@ -135,7 +155,7 @@ class Attribution(_Group):
 class Refresh(_Group):
     """Where the catalogue is read anew from."""
 
-    source: Text | None = None
+    source: Source | None = None
     """A file's path or a URL; `None`: the bundled catalogue stays as it is."""
     every: Duration = 86400.0
 
@@ -229,19 +249,25 @@ class Admin(_Group):
 class Ledger(_Group):
     """Where exchanges are kept."""
 
-    url: Annotated[str, Switchable, Masked] | None = None
+    url: LedgerUrl | None = None
     retention: Duration = 90 * 86400.0
     rollups: bool = True
 
 
 class Metrics(_Group):
-    """Nothing can be set yet."""
+    """Where metrics go besides Prometheus."""
+
+    otlp: bool = False
+    """OpenTelemetry's own for generative AI go where spans go."""
 
 
 class Tracing(_Group):
     """Where spans go and what they carry."""
 
-    endpoint: str | None = None
+    endpoint: OtlpUrl | None = None
+    """Of a collector, for OTLP over HTTP or gRPC; `None`: as the `OTEL_` variables say."""
+    protocol: Literal["http/protobuf", "grpc"] | None = None
+    """`None`: as the `OTEL_` variables say, else HTTP."""
     propagate: bool = False
     content: bool = False
 
@@ -250,7 +276,23 @@ class Log(_Group):
     """How the log is written."""
 
     format: Literal["json", "console"] = "json"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: _Level = "info"
+    outcomes: dict[_Outcome, Annotated[_Loud, Switchable]] = {}
+    """How loud exchanges are told of, by how they ended, where not as usual."""
+    sample: dict[_Outcome, Share] = {}
+    """The share of exchanges that is told of, by how they ended; all, where nothing is said."""
+    content: bool = False
+    otlp: bool = False
+    """It also goes where spans go."""
+
+
+class Content(_Group):
+    """What is kept of prompts and answers, where they are captured."""
+
+    limit: Size = 16 * 2**10
+    """Characters of each."""
+    redact: tuple[Pattern, ...] = ()
+    """Regular expressions; what they match is not kept, beside what looks like a credential."""
 
 
 class Settings(_Group):
@@ -272,6 +314,7 @@ class Settings(_Group):
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()
     log: Log = Log()
+    content: Content = Content()
     host: Text = "127.0.0.1"
     port: Port = 8080
     admin_host: Text = "127.0.0.1"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 from meter.keys import masked
+from meter.settings.expressions import is_steady
 
 __all__ = [
     "BaseUrl",
@@ -24,12 +25,17 @@ __all__ = [
     "File",
     "Fingerprint",
     "Label",
+    "LedgerUrl",
     "Masked",
     "Name",
+    "OtlpUrl",
+    "Pattern",
     "Port",
     "Prefix",
     "Proxy",
     "Secret",
+    "Share",
+    "Source",
     "Switchable",
     "TagHeader",
     "Text",
@@ -100,12 +106,40 @@ Label = Annotated[
 ]
 
 
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return bool(pattern)
+
+
+Pattern = Annotated[
+    str,
+    _must(_compiles, "a regular expression"),
+    _must(is_steady, "one that repeats no group in which something repeats, unless possessively: (?:a++)++"),
+]
+
+
 def _on_off(value: object) -> object:
     """Undo what YAML makes of `on` and `off`, where a JSON list or another writer has already decided."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 Switchable = BeforeValidator(_on_off)
+
+
+def _share(value: object) -> float:
+    try:
+        share = float(value) if isinstance(value, int | float | str) else -1.0
+    except (ValueError, OverflowError):
+        share = -1.0
+    if isinstance(value, bool) or not 0 <= share <= 1:
+        raise expected("a share from 0 to 1")
+    return share
+
+
+Share = Annotated[float, BeforeValidator(_share)]
 
 
 Masked = PlainSerializer(masked)
@@ -121,6 +155,11 @@ def _url(value: str) -> bool:
     return reachable and not re.search(r"[\s\x00-\x20\x7f]", value)
 
 
+def _source(value: str) -> bool:
+    # Whatever begins like an address is one: taken for a path, it would be told with what is secret in it.
+    return _url(value) if re.match(r"\s*[\w+.-]*:", value) else bool(value)
+
+
 def _proxy(value: str) -> bool:
     return value in ("off", "env") or (_url(value) and not re.search(r"[?#]", value))
 
@@ -132,5 +171,17 @@ BaseUrl = Annotated[
     _must(lambda url: "?" not in url, f"{_SUCH}, without a query"),
     _must(lambda url: "#" not in url, f"{_SUCH}, without a fragment"),
     _must(lambda url: "@" not in urlsplit(url).netloc, f"{_SUCH}, without credentials inside"),
+]
+OtlpUrl = Annotated[str, _must(_url, "a URL such as http://collector:4318"), Masked]
+Source = Annotated[str, _must(_source, "a path, or a URL such as https://host/data_slim.json"), Masked]
+# Of which server, and whether it is there, is for the ledger to find out: it may be away for a while.
+LedgerUrl = Annotated[
+    str,
+    Switchable,
+    _form(
+        r"(?s)off|sqlite:///(?!:memory:).+|(?:postgres|postgresql|postgresql\+psycopg)://.*",
+        "sqlite:///PATH, postgresql://USER@HOST/NAME or off",
+    ),
+    Masked,
 ]
 Proxy = Annotated[str, Switchable, _must(_proxy, "off, env, or a URL such as http://host:3128"), Masked]

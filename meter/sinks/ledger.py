@@ -2,8 +2,9 @@
 
 Three hands, each of which may be slow without holding up the one before it. Whoever serves puts an exchange
 into a queue. The collector, a thread, makes rows of what is there every tenth of a second, and offers them to
-`meter.ledger.writer`, another thread, which has half a second to commit them; after that they go to a file,
-where they outlive a kill. Everything that is slow to import is imported by the collector.
+`meter.ledger.writer`, another thread, which has a moment to commit them; after that they go to a file, where
+they outlive a kill. What is slow to import is imported when a sink is made, before anybody is served: what
+comes first is to outlive a kill as well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import Any
 
     from sqlalchemy import Connection
 
@@ -73,23 +75,18 @@ class LedgerSink:
         self._closing = Event()
         self._until = math.inf
 
-        def made() -> Writer:
-            from meter.ledger.writer import Plan, Writer  # noqa: PLC0415 - slow: see the top
-
-            plan = Plan(
-                url=url,
-                retention=retention,
-                rollups=rollups,
-                spill=spill,
-                on_drop=on_drop,
-                on_error=on_error,
-                on_kept=on_kept,
-                between=between,
-                on_denied=self._give_up if optional else None,
-            )
-            return Writer(plan)
-
-        self._collector = Thread(target=self._collect, args=(made,), name="meter-ledger", daemon=True)
+        self._writer = self._made(
+            url=url,
+            retention=retention,
+            rollups=rollups,
+            spill=spill,
+            on_drop=on_drop,
+            on_error=on_error,
+            on_kept=on_kept,
+            between=between,
+            on_denied=self._give_up if optional else None,
+        )
+        self._collector = Thread(target=self._collect, name="meter-ledger", daemon=True)
         self._collector.start()
 
     def __call__(self, exchange: Exchange) -> None:
@@ -99,7 +96,7 @@ class LedgerSink:
         if self._closing.is_set() or self._queue.qsize() >= _QUEUE:
             self._on_drop()
         else:
-            self._queue.put(exchange)
+            self._queue.put(exchange.discreet)
 
     def close(self) -> None:
         """Write what is left, for five seconds at the most; then spill it, or drop and count it."""
@@ -109,14 +106,20 @@ class LedgerSink:
             self._queue.put(None)
         self._collector.join(max(0.0, self._until - time.monotonic()) + 2 * _AGAIN_SECONDS)
 
+    @staticmethod
+    def _made(**plan: Any) -> Writer:
+        from meter.ledger.writer import Plan, Writer  # noqa: PLC0415 - slow, and not needed by `ledger: off`
+
+        return Writer(Plan(**plan))
+
     def _give_up(self) -> None:
         self._off = True
         self._queue.put(None)
 
     # The collector.
 
-    def _collect(self, made: Callable[[], Writer]) -> None:
-        writer = made()
+    def _collect(self) -> None:
+        writer = self._writer
         while not self._off and not self._closing.is_set():
             first = self._queue.get()
             self._closing.wait(_PAUSE_SECONDS)
@@ -127,11 +130,12 @@ class LedgerSink:
     def _pass_on(self, writer: Writer, entries: Sequence[Entry]) -> None:
         """Bring entries to safety; where there is none, wait for it, but not beyond the end."""
         while entries := () if self._off else writer.taken(entries):
-            if time.monotonic() >= self._until:
+            left = self._until - time.monotonic()
+            if left <= 0:
                 for _ in entries:
                     self._on_drop()
                 return
-            time.sleep(_AGAIN_SECONDS)
+            time.sleep(min(_AGAIN_SECONDS, left))
 
     def _entries(self, writer: Writer, first: Exchange | None) -> list[Entry]:
         from meter.ledger.schema import row  # noqa: PLC0415 - slow: see the top

@@ -2,8 +2,8 @@
 
 `Journal` is what the whole program writes with, by a logger that `configure` makes: `timestamp`, `level`,
 `event`, then whatever the event has to say. The event `exchange` says all that is known of one. Nothing here
-knows a prompt, an answer, a query or a credential, and messages of libraries, which may, are replaced by who
-spoke and how loud.
+knows a query or a credential, nor a prompt or an answer unless they are asked for, and messages of libraries,
+which may, are replaced by who spoke and how loud.
 """
 
 from __future__ import annotations
@@ -12,32 +12,30 @@ import io
 import logging
 import re
 import sys
-import time
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from datetime import UTC, datetime
+from functools import partial, partialmethod
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from meter.exchange import PriceStatus
 from meter.labels import NONE
 from meter.outlet import Outlet
-from meter.telling import fields, level, rfc3339
+from meter.telling import Loudness, content, fields, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from typing import BinaryIO, Literal, TextIO, TypeAlias
-
-    from structlog.typing import FilteringBoundLogger
 
     from meter.exchange import Exchange
 
     Event: TypeAlias = MutableMapping[str, Any]
 
-__all__ = ["Journal", "LibraryLog", "LogSink", "configure", "fields"]
+__all__ = ["Journal", "LibraryLog", "Log", "LogSink", "configure", "fields"]
 
-_LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
+_LEVELS = logging.getLevelNamesMapping()
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Valid in JSON as they are, but `str.splitlines` and others would see a new line.
@@ -82,20 +80,65 @@ class Journal:
         return getattr(self._log, name)
 
 
+class Log:
+    """Writes events that are as urgent as `level` of `logging`, or more so, as `render` spells them."""
+
+    def __init__(self, level: int, render: Callable[[Event], bytes], stream: Any) -> None:
+        self._level = level
+        self._render = render
+        self._stream = stream
+        self._lock = Lock()
+        """Lines of two threads do not mix."""
+
+    def is_enabled_for(self, level: int) -> bool:
+        """Tell whether what is so urgent is written."""
+        return level >= self._level
+
+    def log(self, level: int, event: str, **told: Any) -> None:
+        """Write an event; raises what the stream raises. Its `timestamp` is now, unless it brings one."""
+        if level >= self._level:
+            moment = told.pop("timestamp", None) or rfc3339(datetime.now(UTC))
+            name = logging.getLevelName(level).lower()
+            line = self._render({"timestamp": moment, "level": name, "event": event, **told})
+            with self._lock:
+                self._stream.write(line + b"\n")
+                self._stream.flush()
+
+    debug = partialmethod(log, logging.DEBUG)
+    info = partialmethod(log, logging.INFO)
+    warning = partialmethod(log, logging.WARNING)
+    error = partialmethod(log, logging.ERROR)
+
+
 class LogSink:
-    """Writes an event `exchange` for each exchange."""
+    """Writes an event `exchange` for each exchange that the log is to tell of."""
 
     name = "log"
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: Log | Journal) -> None:
         self._log = log
+        self.settle()
+
+    def settle(
+        self,
+        outcomes: Mapping[str, str] | None = None,
+        sample: Mapping[str, float] | None = None,
+        *,
+        content: bool = False,
+    ) -> None:
+        """Write this way from now on: as `Loudness` says, with prompts and answers if `content`."""
+        self._loudness = Loudness(outcomes, sample)
+        self._content = content
 
     def __call__(self, exchange: Exchange) -> None:
         """Write one line; raises what the stream raises."""
-        urgency = _LEVELS[level(exchange)]
+        level = self._loudness(exchange)
+        if level is None:
+            return
+        urgency = _LEVELS[level.upper()]
         if self._log.is_enabled_for(urgency):
-            # Whole, and spelled out in `_ordered`: every call on the way there copies its keywords.
-            self._log.log(urgency, "exchange", exchange=exchange)
+            told = fields(exchange)
+            self._log.log(urgency, "exchange", **(told | content(exchange) if self._content else told))
 
     def close(self) -> None:
         """Do nothing: the journal is closed last, for others write in it too."""
@@ -107,7 +150,7 @@ def configure(
     stream: TextIO | BinaryIO | Outlet | None = None,
     *,
     colour: bool | None = None,
-) -> FilteringBoundLogger:
+) -> Log:
     """Make the logger that writes to `stream` (standard output) what is at least as urgent as `level`.
 
     `colour` is for people's lines; None: where the stream is a terminal. Changes nothing global. Raises
@@ -116,15 +159,8 @@ def configure(
     stream = sys.stdout if stream is None else stream
     if colour is None:
         colour = not isinstance(stream, Outlet) and stream.isatty()
-    render = _json if format == "json" else partial(_console, colour=colour)
-    log = structlog.wrap_logger(
-        structlog.BytesLogger(_binary(stream)),
-        processors=[_ordered, render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        context_class=dict,
-    )
-    # Binding once gives the logger itself; the proxy for it would build another one for each line.
-    return cast("FilteringBoundLogger", log.bind())
+    render = _encode if format == "json" else partial(_console, colour=colour)
+    return Log(_LEVELS[level.upper()], render, _binary(stream))
 
 
 class LibraryLog(logging.Handler):
@@ -133,7 +169,7 @@ class LibraryLog(logging.Handler):
     Never what was said: aiohttp and asyncio put requests, paths and whatever a task was doing into messages.
     """
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: Log | Journal) -> None:
         super().__init__()
         self._log = log
 
@@ -163,18 +199,7 @@ def _binary(stream: TextIO | BinaryIO | Outlet) -> Any:
     return _Encoded(below) if isinstance(below, io.TextIOBase) else below
 
 
-def _ordered(_logger: object, level: str, event: Event) -> Event:
-    name, exchange = event.pop("event"), event.pop("exchange", None)
-    told = event if exchange is None else fields(exchange)
-    moment = told.pop("timestamp", None) or rfc3339(time.time())
-    return {"timestamp": moment, "level": level, "event": name, **told}
-
-
-def _json(_logger: object, _method: str, event: Event) -> bytes:
-    return _encode(event)
-
-
-def _console(_logger: object, _method: str, event: Event, *, colour: bool) -> bytes:
+def _console(event: Event, *, colour: bool) -> bytes:
     moment, level, name = (event.pop(field) for field in ("timestamp", "level", "event"))
     head = f"{moment[11:23]} {level:<8} "
     if name == "exchange":

@@ -95,7 +95,7 @@ def test_marks(data: bytes, marks: int) -> None:
     ],
 )
 def test_takes_the_upstreams_word_on_cost(cost: bytes, expected: str) -> None:
-    """What an upstream says it cost is taken to the last digit, unless it cannot be money."""
+    """What an upstream says it cost is taken to 12 decimal places, unless it cannot be money."""
     _, facts = event(b'{"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":' + cost + b"}}")
 
     assert expected == str(facts.provider_cost_usd)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from meter.ledger.database import Database
 
-__all__ = ["NOON", "an_exchange", "at", "forget", "keep"]
+__all__ = ["NOON", "a_chat", "at", "forget", "keep"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def at(**after: float) -> datetime:
     return NOON + timedelta(**after)
 
 
-def an_exchange(ended: datetime = NOON, **facts: Any) -> Exchange:
+def a_chat(ended: datetime = NOON, **facts: Any) -> Exchange:
     """Make a chat of 10 tokens in and 5 out for a cent that ended then and took half a second."""
     known: dict[str, Any] = {
         "id": f"01978a3e-0000-7000-8000-{next(_ids):012}",

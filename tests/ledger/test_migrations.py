@@ -4,44 +4,83 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from ledgers import an_exchange
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 
 from meter.ledger import database as module
 from meter.ledger.database import HEAD, Database, LedgerError, add, open_database
 from meter.ledger.schema import row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
 SCRIPTS = ScriptDirectory(Path(module.__file__).parent / "migrations")
 
 
 def test_steps_make_the_tables(database: Database) -> None:
     """What the steps make differs in nothing from what the program expects."""
-    with database.engine.connect() as connection:
+    with _stepped(database) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, database.tables.metadata) == []
 
 
-def test_sqlite_statements(tmp_path: Path) -> None:
-    """In SQLite the steps make tables by the same statements as the program would."""
-    database = open_database(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
-    other = create_engine("sqlite://")
-    database.tables.metadata.create_all(other)
-    with database.engine.connect() as ours, other.connect() as theirs:
-        assert _statements(theirs) == _statements(ours)
-    database.close()
-    other.dispose()
+def test_new_is_as_stepped(database: Database) -> None:
+    """A new ledger, made without the steps, is what they make, and of their version."""
+    with database.engine.connect() as connection:
+        new = _described(connection)
+    with _stepped(database) as connection:
+        assert _described(connection) == new
 
 
-def _statements(connection: Any) -> set[str]:
-    asked = text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'")
+@contextmanager
+def _stepped(database: Database) -> Iterator[Connection]:
+    """Make the tables anew by all steps, one after the other."""
+    with database.writing() as connection:
+        for table in ("alembic_version", *database.tables.metadata.tables):
+            connection.execute(text(f"DROP TABLE {table}"))
+        assert module._upgraded(connection)
+        yield connection
+
+
+def _described(connection: Connection) -> dict[str, Any]:
+    found = inspect(connection)
+    version = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    statements = _statements(connection) if connection.dialect.name == "sqlite" else set()
+    return {"version": version, "statements": statements} | {
+        table: (
+            [{**column, "type": str(column["type"])} for column in found.get_columns(table)],
+            found.get_pk_constraint(table),
+            found.get_indexes(table),
+        )
+        for table in found.get_table_names()
+    }
+
+
+def _statements(connection: Connection) -> set[str]:
+    asked = text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
     return {" ".join(sql.split()) for sql in connection.scalars(asked)}
+
+
+def test_foreign_tables(url: str) -> None:
+    """Where a table of that name is none of a ledger's, nothing is made, and it is as it was."""
+    with closing(open_database(url, create=True)) as database:
+        with database.writing() as connection:
+            for name in ("alembic_version", "rollups"):
+                connection.execute(text(f"DROP TABLE {name}"))
+        with pytest.raises(LedgerError, match="exchanges"):
+            open_database(url, create=True)
+        with database.engine.connect() as connection:
+            assert ["exchanges"] == inspect(connection).get_table_names()
 
 
 def test_head() -> None:
@@ -120,14 +159,15 @@ def test_at_once(url: str) -> None:
     database.close()
 
 
-def test_alembic_is_not_imported(database: Database) -> None:
-    """A ledger that is of this version is opened without Alembic, which is slow to import."""
+def test_alembic_is_not_imported(url: str) -> None:
+    """A new ledger, and one that is of this version, is opened without Alembic, which is slow to import."""
     code = (
         "import sys; from meter.ledger.database import open_database;"
         "open_database(sys.argv[1], create=True).close(); sys.exit('alembic' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, _text(database)], check=False)  # noqa: S603 - our own arguments
-    assert done.returncode == 0
+    argv = [sys.executable, "-c", code, url]
+    done = [subprocess.run(argv, check=False).returncode for _ in range(2)]  # noqa: S603 - our own arguments
+    assert [0, 0] == done
 
 
 def _text(database: Database) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledger.kept import NOON, an_exchange, at, keep
+from ledger.kept import NOON, a_chat, at, keep
 
 from meter.exchange import PriceStatus, UsageSource
 from meter.ledger.reading import Missing, missing
@@ -22,13 +22,13 @@ def test_models_without_a_price(database: Database, *, rollups: bool) -> None:
     keep(
         database,
         [
-            an_exchange(),
-            an_exchange(at(hours=-1), **UNPRICED),
-            an_exchange(at(hours=1), model="m1", **UNPRICED),
-            an_exchange(at(hours=3), model="m1", operation="responses", key=None, **UNPRICED),
-            an_exchange(at(hours=2), model="m1", usage_source=UsageSource.ESTIMATED, **UNPRICED),
-            an_exchange(at(hours=1), model="m1", upstream="azure", usage={"output": 99}, **UNPRICED),
-            an_exchange(at(hours=1), model="dall-e", usage=None, units={"images": 2.0}, **UNPRICED),
+            a_chat(),
+            a_chat(at(hours=-1), **UNPRICED),
+            a_chat(at(hours=1), model="m1", **UNPRICED),
+            a_chat(at(hours=3), model="m1", operation="responses", key=None, **UNPRICED),
+            a_chat(at(hours=2), model="m1", usage_source=UsageSource.ESTIMATED, **UNPRICED),
+            a_chat(at(hours=1), model="m1", upstream="azure", usage={"output": 99}, **UNPRICED),
+            a_chat(at(hours=1), model="dall-e", usage=None, units={"images": 2.0}, **UNPRICED),
         ],
         rollups=rollups,
     )
@@ -52,6 +52,6 @@ def test_models_without_a_price(database: Database, *, rollups: bool) -> None:
 
 def test_nothing_is_missing(database: Database) -> None:
     """Where all has a price nothing is told."""
-    keep(database, [an_exchange()])
+    keep(database, [a_chat()])
 
     assert [] == missing(database, NOON)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger.kept import NOON, an_exchange, at, forget, keep
+from ledger.kept import NOON, a_chat, at, forget, keep
 from sqlalchemy import select
 
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
@@ -57,14 +57,12 @@ def logged(one: Exchange) -> bytes:
 def test_an_exchange_is_told_as_the_log_told_it(database: Database) -> None:
     """Whatever is known of an exchange comes back in the log's words, to the last digit."""
     told = [
-        an_exchange(**FULL),
-        an_exchange(),
-        an_exchange(key=None, model=None, upstream="none", status=None, outcome=Outcome.REJECTED),
-        an_exchange(
-            usage=None, usage_source=UsageSource.MISSING, cost_usd=None, price_status=PriceStatus.NONE
-        ),
-        an_exchange(cost_usd=Decimal("0.000000000001"), provider_cost_usd=Decimal("1.2E-8")),
-        an_exchange(cost_usd=Decimal("0.000000000000"), provider_cost_usd=Decimal(100)),
+        a_chat(**FULL),
+        a_chat(),
+        a_chat(key=None, model=None, upstream="none", status=None, outcome=Outcome.REJECTED),
+        a_chat(usage=None, usage_source=UsageSource.MISSING, cost_usd=None, price_status=PriceStatus.NONE),
+        a_chat(cost_usd=Decimal("0.000000000001"), provider_cost_usd=Decimal("1.2E-8")),
+        a_chat(cost_usd=Decimal("0.000000000000"), provider_cost_usd=Decimal(100)),
     ]
     keep(database, told)
 
@@ -89,7 +87,7 @@ def test_times_and_amounts_lose_nothing(
 ) -> None:
     """Any moment, duration, amount and text that the log may have had comes back as it was."""
     forget(database, rollups=True)
-    one = an_exchange(
+    one = a_chat(
         started_at=NOON.timestamp() + microseconds / 10**6,
         duration_s=duration,
         cost_usd=Decimal(cost).scaleb(-12),
@@ -107,7 +105,7 @@ def test_times_and_amounts_lose_nothing(
 
 def test_a_row_becomes_the_exchange_that_it_was(database: Database) -> None:
     """A row gives all of an exchange that pricing it again needs, and all else that was kept."""
-    one = an_exchange(**{**FULL, "duration_s": 1.5, "overhead_response_s": None})
+    one = a_chat(**{**FULL, "duration_s": 1.5, "overhead_response_s": None})
     keep(database, [one])
 
     columns = database.tables.exchanges.c
@@ -121,7 +119,7 @@ def test_a_row_becomes_the_exchange_that_it_was(database: Database) -> None:
 
 def test_the_newest_come_first(database: Database) -> None:
     """As many as are asked for come, by when they ended, and by id where they ended at once."""
-    told = [an_exchange(at(minutes=minute)) for minute in (0, 0, 10, 5)]
+    told = [a_chat(at(minutes=minute)) for minute in (0, 0, 10, 5)]
     keep(database, told)
 
     newest = [told[2], told[3], told[1], told[0]]
@@ -132,10 +130,10 @@ def test_the_newest_come_first(database: Database) -> None:
 def test_exchanges_may_be_chosen(database: Database) -> None:
     """Only those come in which one of the values of each field holds, up to as many as asked for."""
     told = [
-        an_exchange(at(minutes=0), key="a", tags={"team": "red"}),
-        an_exchange(at(minutes=1), key="b", tags={"team": "red"}),
-        an_exchange(at(minutes=2), key="b"),
-        an_exchange(at(minutes=3), key="c", outcome=Outcome.TIMEOUT),
+        a_chat(at(minutes=0), key="a", tags={"team": "red"}),
+        a_chat(at(minutes=1), key="b", tags={"team": "red"}),
+        a_chat(at(minutes=2), key="b"),
+        a_chat(at(minutes=3), key="c", outcome=Outcome.TIMEOUT),
     ]
     keep(database, told)
     questions: list[tuple[list[int], int, Mapping[str, list[str]]]] = [

@@ -164,6 +164,29 @@ def test_broken_lines(spill: Spill, tmp_path: Path) -> None:
     assert [] == files(tmp_path)
 
 
+def test_endless_line(spill: Spill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with a hole in it, as a loss of power leaves one, is read piece by piece, and costs no row."""
+    monkeypatch.setattr("meter.ledger.spill._MOST_READ", 1 << 20)
+    rows = some(3000)
+    gone = Spill(tmp_path, LEDGER)
+    gone.put(rows)
+    gone.close()
+    file = files(tmp_path)[0]
+    lines = file.read_bytes().splitlines(keepends=True)
+    hole = b"\x00" * 5_000_000 + b"\n"
+    file.write_bytes(b"".join(lines[:10]) + hole + b"".join(lines[10:]))
+    spill.adopt()
+    came, broken = [], 0
+    while part := spill.take(2000):
+        assert len(part.rows) <= 2000
+        came += part.rows
+        broken += part.broken
+        spill.done(part)
+    assert rows == came
+    assert 1 <= broken <= 6
+    assert [] == files(tmp_path)
+
+
 @contextmanager
 def files_of(size: int) -> Iterator[None]:
     """Let no file become larger than `size`, as on a full disk."""

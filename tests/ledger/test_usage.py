@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger.kept import NOON, an_exchange, at, forget, keep
+from ledger.kept import NOON, a_chat, at, forget, keep
 
 from meter.exchange import KINDS, UNITS, Outcome, PriceStatus, UsageSource
 from meter.ledger.reading import FIELDS, QuestionError, Spend, spent, told, usage
@@ -66,9 +66,9 @@ def test_a_report_has_the_shape_that_is_promised(database: Database) -> None:
     keep(
         database,
         [
-            an_exchange(),
-            an_exchange(usage_source=UsageSource.ESTIMATED, cost_usd=Decimal("0.000000000001")),
-            an_exchange(outcome=Outcome.TIMEOUT, usage={"input": 7}, **UNPRICED),
+            a_chat(),
+            a_chat(usage_source=UsageSource.ESTIMATED, cost_usd=Decimal("0.000000000001")),
+            a_chat(outcome=Outcome.TIMEOUT, usage={"input": 7}, **UNPRICED),
         ],
     )
 
@@ -98,7 +98,7 @@ def test_a_report_has_the_shape_that_is_promised(database: Database) -> None:
 @pytest.mark.parametrize("rollups", [True, False])
 def test_every_field_tells_exchanges_apart(database: Database, *, rollups: bool) -> None:
     """Two exchanges that differ in everything are two rows by any field, and one may be asked for alone."""
-    other = an_exchange(
+    other = a_chat(
         at(hours=12),
         key="ops",
         model="gpt-4o-mini",
@@ -110,7 +110,7 @@ def test_every_field_tells_exchanges_apart(database: Database, *, rollups: bool)
         price_status=PriceStatus.LIST,
         tags={"team": "red", "user": "ann"},
     )
-    keep(database, [an_exchange(), other], rollups=rollups)
+    keep(database, [a_chat(), other], rollups=rollups)
 
     for field, values in TOLD_APART.items():
         assert values == sorted(row.group[field] for row in usage(database, by=[field], **DAYS).rows)
@@ -122,7 +122,7 @@ def test_every_field_tells_exchanges_apart(database: Database, *, rollups: bool)
 def test_conditions_hold_together_and_values_of_one_instead_of_each_other(database: Database) -> None:
     """Of one field any value will do, of several fields each must hold."""
     keys = ("a", "b", "c")
-    keep(database, [an_exchange(key=key, tags={"team": team}) for key in keys for team in ("red", "blue")])
+    keep(database, [a_chat(key=key, tags={"team": team}) for key in keys for team in ("red", "blue")])
 
     rows = usage(database, by=["key", "tag:team"], where={"key": ["a", "b"], "tag:team": ["red"]}, **DAY).rows
 
@@ -132,7 +132,7 @@ def test_conditions_hold_together_and_values_of_one_instead_of_each_other(databa
 def test_tags_are_told_apart_by_their_exact_names(database: Database) -> None:
     """Names with dots, quotes and other signs are names like any other."""
     tags = {'a"b': "1", "a.b": "2", "$": "3", "é": "4", "": "5", "0": "6"}
-    keep(database, [an_exchange(tags=tags)])
+    keep(database, [a_chat(tags=tags)])
 
     names = [name for name in tags if name]
     (row,) = usage(database, by=[f"tag.{name}" for name in names], **DAY).rows
@@ -165,7 +165,7 @@ COSTS: tuple[tuple[list[dict[str, Any]], str | None, str | None, int], ...] = (
 def test_an_unknown_cost_is_not_zero(database: Database, *, rollups: bool) -> None:
     """A cost is unknown where only unknown ones were there, and 0 where there was nothing to pay for."""
     for case, (exchanges, *_) in enumerate(COSTS):
-        keep(database, [an_exchange(key=str(case), **facts) for facts in exchanges], rollups=rollups)
+        keep(database, [a_chat(key=str(case), **facts) for facts in exchanges], rollups=rollups)
 
     for case, (_, cost, estimated, unpriced) in enumerate(COSTS):
         total = usage(database, by=[], where={"key": [str(case)]}, **DAY).total
@@ -179,9 +179,7 @@ def test_rows_come_dearest_first(database: Database) -> None:
     keep(
         database,
         [
-            an_exchange(
-                key=key, cost_usd=cost, price_status=PriceStatus.EXACT if cost else PriceStatus.MISSING
-            )
+            a_chat(key=key, cost_usd=cost, price_status=PriceStatus.EXACT if cost else PriceStatus.MISSING)
             for key, cost in [*costs.items(), ("busy", costs["busy"])]
         ],
     )
@@ -196,9 +194,9 @@ def test_rows_by_time_come_oldest_first(database: Database) -> None:
     keep(
         database,
         [
-            an_exchange(at(hours=1), key="late", cost_usd=Decimal(5)),
-            an_exchange(key="cheap"),
-            an_exchange(key="dear", cost_usd=Decimal(3)),
+            a_chat(at(hours=1), key="late", cost_usd=Decimal(5)),
+            a_chat(key="cheap"),
+            a_chat(key="dear", cost_usd=Decimal(3)),
         ],
     )
 
@@ -211,7 +209,7 @@ def test_rows_by_time_come_oldest_first(database: Database) -> None:
 def test_great_amounts_are_added_exactly(database: Database, *, rollups: bool) -> None:
     """Sums go beyond what 64 bits hold in units of 10^-12 USD, to the last digit."""
     dearest = Decimal("999999.999999999999")
-    keep(database, [an_exchange(at(hours=hour), cost_usd=dearest) for hour in range(12)], rollups=rollups)
+    keep(database, [a_chat(at(hours=hour), cost_usd=dearest) for hour in range(12)], rollups=rollups)
 
     assert Decimal("11999999.999999999988") == usage(database, by=[], **DAY).total.cost_usd
 
@@ -219,7 +217,7 @@ def test_great_amounts_are_added_exactly(database: Database, *, rollups: bool) -
 def test_hours_that_are_cut_are_answered_by_exchanges(database: Database) -> None:
     """A span that begins and ends within hours has what ended in it, and nothing else of those hours."""
     moments = [at(minutes=minute) for minute in range(0, 240, 10)]
-    keep(database, [an_exchange(moment) for moment in moments])
+    keep(database, [a_chat(moment) for moment in moments])
     since, until = at(minutes=30), at(minutes=200)
 
     answer = usage(database, by=[], since=since, until=until)
@@ -235,7 +233,7 @@ def test_any_span_is_answered_to_the_microsecond(database: Database, *, rollups:
         since, until = (at(minutes=minute) for minute in minutes)
         moments = {edge + step for edge in (since, until) for step in (-tick, timedelta(), tick)}
         forget(database, rollups=True)
-        keep(database, [an_exchange(moment) for moment in moments], rollups=rollups)
+        keep(database, [a_chat(moment) for moment in moments], rollups=rollups)
 
         answer = usage(database, by=[], since=since, until=until)
 
@@ -245,7 +243,7 @@ def test_any_span_is_answered_to_the_microsecond(database: Database, *, rollups:
 
 def test_rollups_tell_of_hours_whose_exchanges_are_gone(database: Database) -> None:
     """Whole hours are told by rollups alone; one that is cut is taken whole, and the answer says so."""
-    keep(database, [an_exchange(at(minutes=minute)) for minute in (5, 15, 70, 130, 140)])
+    keep(database, [a_chat(at(minutes=minute)) for minute in (5, 15, 70, 130, 140)])
     forget(database, at(hours=2))
 
     answer = usage(database, by=[], since=at(minutes=10), until=at(hours=2, minutes=15))
@@ -255,7 +253,7 @@ def test_rollups_tell_of_hours_whose_exchanges_are_gone(database: Database) -> N
 
 def test_an_hour_at_the_end_whose_exchanges_are_gone_is_taken_whole(database: Database) -> None:
     """The answer's span ends where that hour does."""
-    keep(database, [an_exchange(at(minutes=minute)) for minute in (5, 15, 70)])
+    keep(database, [a_chat(at(minutes=minute)) for minute in (5, 15, 70)])
     forget(database)
 
     answer = usage(database, by=[], since=NOON, until=at(minutes=10))
@@ -266,7 +264,7 @@ def test_an_hour_at_the_end_whose_exchanges_are_gone_is_taken_whole(database: Da
 def test_exchanges_tell_of_hours_before_and_after_rollups(database: Database) -> None:
     """Hours from before rollups were turned on, and from after they were turned off, are not lost."""
     for hour in range(6):
-        keep(database, [an_exchange(at(hours=hour))], rollups=hour in (2, 3))
+        keep(database, [a_chat(at(hours=hour))], rollups=hour in (2, 3))
 
     assert 6 == usage(database, by=[], since=NOON, until=at(hours=6)).total.requests
     assert 5 == usage(database, by=[], since=at(minutes=1), until=at(hours=5, minutes=1)).total.requests
@@ -275,7 +273,7 @@ def test_exchanges_tell_of_hours_before_and_after_rollups(database: Database) ->
 
 def test_a_moment_may_be_told_in_any_time_zone(database: Database) -> None:
     """A span is moments, whatever clock they are told by; the answer's days are UTC's."""
-    keep(database, [an_exchange(at(hours=11, minutes=59)), an_exchange(at(hours=12))])
+    keep(database, [a_chat(at(hours=11, minutes=59)), a_chat(at(hours=12))])
     chatham = datetime.fromisoformat("2026-02-01T12:45:00+13:45")
 
     answer = usage(database, by=["day"], since=chatham, until=chatham + timedelta(hours=1))
@@ -291,12 +289,12 @@ def test_what_was_spent_since_a_whole_hour(database: Database, *, rollups: bool)
     keep(
         database,
         [
-            an_exchange(at(hours=-1), cost_usd=Decimal(1000)),
-            an_exchange(cost_usd=Decimal(1)),
-            an_exchange(key=None, cost_usd=Decimal(2), tags=red),
-            an_exchange(upstream="azure", cost_usd=Decimal(4), tags=both),
-            an_exchange(at(hours=50), key="ops", cost_usd=Decimal(8), tags={"team": "redder"}),
-            an_exchange(tags=red, **UNPRICED),
+            a_chat(at(hours=-1), cost_usd=Decimal(1000)),
+            a_chat(cost_usd=Decimal(1)),
+            a_chat(key=None, cost_usd=Decimal(2), tags=red),
+            a_chat(upstream="azure", cost_usd=Decimal(4), tags=both),
+            a_chat(at(hours=50), key="ops", cost_usd=Decimal(8), tags={"team": "redder"}),
+            a_chat(tags=red, **UNPRICED),
         ],
         rollups=rollups,
     )
@@ -328,7 +326,7 @@ def exchanges(draw: st.DrawFn) -> Exchange:
     status = draw(st.sampled_from(PriceStatus))
     cost = draw(st.integers(0, 10**15))
     unknown = status in (PriceStatus.MISSING, PriceStatus.NONE)
-    return an_exchange(
+    return a_chat(
         at(seconds=draw(st.integers(0, 4 * 3600)), microseconds=draw(st.sampled_from([0, 1, 999_999]))),
         key=draw(texts),
         model=draw(texts),
@@ -413,7 +411,7 @@ def test_tags_are_found_by_their_exact_names_and_values(
 ) -> None:
     """Whatever signs of JSON are in names and values, a condition finds what Python would, and no more."""
     forget(database, rollups=True)
-    keep(database, [an_exchange(tags=tags) for tags in kept])
+    keep(database, [a_chat(tags=tags) for tags in kept])
     there = [(known, value) for tags in kept for known, value in tags.items() if known]
     if there and place is not None:
         name, value = there[place % len(there)]

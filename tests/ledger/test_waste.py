@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledger.kept import NOON, an_exchange, at, keep
+from ledger.kept import NOON, a_chat, at, keep
 
 from meter.errors import ERROR_TYPES
 from meter.exchange import Outcome, UsageSource
@@ -32,12 +32,12 @@ def test_what_was_cancelled_or_cut_short(database: Database, *, rollups: bool) -
     keep(
         database,
         [
-            an_exchange(finish_reasons=("stop",)),
-            an_exchange(finish_reasons=("stop", "length")),
-            an_exchange(finish_reasons=("max_tokens",), model="claude", cost_usd=Decimal(3)),
-            an_exchange(outcome=Outcome.CLIENT_CLOSED, usage_source=UsageSource.ESTIMATED),
-            an_exchange(outcome=Outcome.CLIENT_CLOSED, finish_reasons=("length",), cost_usd=Decimal(1)),
-            an_exchange(outcome=Outcome.CLIENT_CLOSED, key="ops", cost_usd=Decimal(2)),
+            a_chat(finish_reasons=("stop",)),
+            a_chat(finish_reasons=("stop", "length")),
+            a_chat(finish_reasons=("max_tokens",), model="claude", cost_usd=Decimal(3)),
+            a_chat(outcome=Outcome.CLIENT_CLOSED, usage_source=UsageSource.ESTIMATED),
+            a_chat(outcome=Outcome.CLIENT_CLOSED, finish_reasons=("length",), cost_usd=Decimal(1)),
+            a_chat(outcome=Outcome.CLIENT_CLOSED, key="ops", cost_usd=Decimal(2)),
         ],
         rollups=rollups,
     )
@@ -63,9 +63,9 @@ def test_every_length_stop_is_one_in_rollups_and_in_exchanges(database: Database
     keep(
         database,
         [
-            *(an_exchange(finish_reasons=reasons, key="short") for reasons in stops),
-            *(an_exchange(finish_reasons=("\\", *reasons, '"'), key="short") for reasons in stops),
-            *(an_exchange(finish_reasons=reasons, key="whole") for reasons in others),
+            *(a_chat(finish_reasons=reasons, key="short") for reasons in stops),
+            *(a_chat(finish_reasons=("\\", *reasons, '"'), key="short") for reasons in stops),
+            *(a_chat(finish_reasons=reasons, key="whole") for reasons in others),
         ],
         rollups=rollups,
     )
@@ -79,8 +79,8 @@ def test_refusals_for_rate_limits(database: Database) -> None:
     keep(
         database,
         [
-            *(an_exchange(error_type=kind, **refused) for kind in ("rate_limit_exceeded", "http_429")),
-            an_exchange(error_type="insufficient_quota", **refused),
+            *(a_chat(error_type=kind, **refused) for kind in ("rate_limit_exceeded", "http_429")),
+            a_chat(error_type="insufficient_quota", **refused),
         ],
     )
 
@@ -99,11 +99,11 @@ def test_caches_that_are_written_and_not_read(database: Database) -> None:
     keep(
         database,
         [
-            an_exchange(key="never", usage={"input_cache_write": 100, "input_cache_write_1h": 1}),
-            an_exchange(key="hardly", usage={"input_cache_write_5m": 500}),
-            an_exchange(at(minutes=5), key="hardly", usage={"input_cached": 124}, outcome=Outcome.TIMEOUT),
-            an_exchange(key="enough", usage={"input_cache_write_5m": 500, "input_cached": 125}),
-            an_exchange(key="none", usage={"input": 500}),
+            a_chat(key="never", usage={"input_cache_write": 100, "input_cache_write_1h": 1}),
+            a_chat(key="hardly", usage={"input_cache_write_5m": 500}),
+            a_chat(at(minutes=5), key="hardly", usage={"input_cached": 124}, outcome=Outcome.TIMEOUT),
+            a_chat(key="enough", usage={"input_cache_write_5m": 500, "input_cached": 125}),
+            a_chat(key="none", usage={"input": 500}),
         ],
     )
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.prices.audit import Finding, _meet, findings
-from meter.prices.file import PriceFileError, load
+from meter.prices.files import PriceFileError, load
 
 HERE = Path(__file__).parent
 SUSPICIOUS = HERE / "suspicious"
@@ -31,7 +31,7 @@ def test_suspicious_files(suspicious: str) -> None:
     """Of a file that can be used, exactly that is told which lies beside it."""
     path = SUSPICIOUS / f"{suspicious}.yaml"
 
-    assert load(path).prices()
+    assert list(load(path).listing(WHEN))
     assert path.with_suffix(".txt").read_text() == told(path)
 
 

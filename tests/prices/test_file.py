@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from meter.exchange import KINDS, Exchange, Outcome, PriceStatus, UsageSource
 from meter.price import Book, Price
-from meter.prices.file import FileSource, PriceFileError, load
+from meter.prices.file import FileSource, PriceFileError, of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 WRONG = Path(__file__).parent / "wrong"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prices.yaml"
 TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def load(path: str | Path) -> FileSource:
+    """Load a price file."""
+    return of_text(str(path), Path(path).read_bytes())
 
 
 @pytest.fixture
@@ -75,15 +80,6 @@ def test_problems_are_told_one_by_one() -> None:
     assert "\n".join(caught.value.problems) == str(caught.value)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """A file that cannot be read is refused by name and reason."""
-    path = tmp_path / "none.yaml"
-    with pytest.raises(PriceFileError) as caught:
-        load(path)
-
-    assert f"{path}: cannot be read: No such file or directory" == str(caught.value)
-
-
 def test_a_long_text_is_cut_in_a_message(write: Write) -> None:
     """A message repeats no more than 60 characters of what came."""
     with pytest.raises(PriceFileError, match=r"got 'x{60}\.\.\.', expected an amount"):
@@ -128,7 +124,7 @@ def test_a_revision_is_of_the_bytes(write: Write) -> None:
 
     assert source.revision == "sha256:d0dde8c8188d"
     assert source.name.endswith("/prices.yaml")
-    assert (frozenset(), ()) == (source.models(), source.prices())
+    assert (frozenset(), []) == (source.models(), list(source.listing(TODAY)))
 
 
 def test_a_price_says_where_it_is_from(write: Write) -> None:
@@ -441,7 +437,7 @@ def test_the_listing(write: Write) -> None:
 
 def test_prices_come_in_the_order_of_preference(write: Write) -> None:
     """All prices of a file can be listed, the most exact first."""
-    listed = [price.origin for price in write(PLACES).prices()]
+    listed = [row.price.origin for row in write(PLACES).listing(TODAY)]
 
     ranked = ["of both", "of the upstream", "of the provider", "everywhere", "more literal", "a pattern"]
 

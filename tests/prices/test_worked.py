@@ -25,7 +25,7 @@ import yaml
 from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
 from meter.price import Book
 from meter.prices.catalogue import CatalogueSource
-from meter.prices.file import load
+from meter.prices.files import load
 from meter.providers import catalogue_id
 
 if TYPE_CHECKING:

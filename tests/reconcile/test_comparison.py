@@ -68,6 +68,19 @@ def test_what_a_bill_does_not_tell_is_not_0() -> None:
     assert (None, Decimal("0.5"), None) == (usage.request_ratio, usage.token_ratio, usage.cost_ratio)
 
 
+@pytest.mark.parametrize("doubt", ["unpriced_requests", "missing_requests"])
+def test_an_unknown_cost_is_not_0(doubt: str) -> None:
+    """Where Meter knows the cost of no request it is not known, agrees with no bill, and adds nothing."""
+    unknown = counted("o3", cost_usd=Decimal(0), **{doubt: 10})
+    found = compare([billed(usage=USED, cost_usd=Decimal("0.5"))], [unknown, counted()])
+
+    assert (None, None) == (found.lines[1].metered.cost_usd, found.models[1].metered.cost_usd)
+    assert Decimal("0.5") == found.total.metered.cost_usd
+    line = only(compare([billed("o3", usage=USED, requests=10, cost_usd=Decimal("0.5"))], [unknown]).lines)
+    assert (False, None) == (line.agrees, line.cost_ratio)
+    assert line.notes
+
+
 def test_a_model_that_is_on_no_bill_was_billed_0() -> None:
     """Where a bill tells tokens of models, one that it does not name had none."""
     found = compare([billed(usage=USED, requests=10)], [counted(), counted("o3")])

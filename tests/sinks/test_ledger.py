@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -115,9 +116,8 @@ def test_exchanges_are_kept(url: str) -> None:
     """What a sink is told is in the ledger soon, with its rollup, and whoever wants to know hears of it."""
     with sinking(url) as (sink, heard):
         ids = tell(sink, 2500)
-        until(lambda: len(heard.kept) == 2500, seconds=20)
+        until(lambda: set(heard.kept) == set(ids), seconds=20)
         assert 2500 == counted(url)
-        assert sorted(ids) == sorted(heard.kept)
     database = open_database(url, create=False)
     with database.engine.connect() as connection:
         rollups = database.tables.rollups
@@ -239,6 +239,62 @@ def test_locked_database(lite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert 1505 == counted(lite)
     assert 0 == heard.dropped
     assert {"OperationalError"} >= {type(error).__name__ for error in heard.errors}
+
+
+@pytest.mark.parametrize("gone", ["removed", "moved", "replaced"])
+def test_file_goes(lite: str, tmp_path: Path, gone: str) -> None:
+    """A ledger whose file is taken away is made anew, for nobody else to read, and nothing more is lost."""
+    path = tmp_path / "ledger.db"
+    with sinking(lite, spill=tmp_path) as (sink, heard):
+        before = tell(sink, 5)
+        until(lambda: set(heard.kept) == set(before))
+        if gone == "removed":
+            path.unlink()
+        else:
+            path.rename(tmp_path / "old.db")
+        if gone == "replaced":
+            open_database(lite, create=True).close()
+        after = tell(sink, 5)
+        until(lambda: set(heard.kept) == {*before, *after})
+        assert 5 == counted(lite)
+    assert 0o600 == path.stat().st_mode & 0o777
+    assert 0 == heard.dropped
+
+
+def test_tables_go(url: str, tmp_path: Path) -> None:
+    """A ledger whose tables are dropped has them again with what is written next."""
+    with sinking(url, spill=tmp_path) as (sink, heard):
+        before = tell(sink, 5)
+        until(lambda: set(heard.kept) == set(before), seconds=20)
+        database = Database(url)
+        with database.writing() as connection:
+            for table in ("exchanges", "rollups", "alembic_version"):
+                connection.execute(text(f"DROP TABLE {table}"))
+        database.close()
+        after = tell(sink, 5)
+        until(lambda: set(heard.kept) == {*before, *after}, seconds=20)
+        assert 5 == counted(url)
+    assert 0 == heard.dropped
+
+
+def test_spills_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers that have the same name in different folders do not adopt each other's rows."""
+    monkeypatch.setattr("meter.ledger.database._BUSY_SECONDS", 0.1)
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    open_database("sqlite:///ledger.db", create=True).close()
+    with locked("sqlite:///ledger.db"), sinking("sqlite:///ledger.db", spill=tmp_path) as (sink, _):
+        tell(sink, 5)
+    monkeypatch.chdir(there)
+    with sinking("sqlite:///ledger.db", spill=tmp_path) as (sink, heard):
+        ids = tell(sink, 5)
+        until(lambda: set(heard.kept) == set(ids))
+    assert (5, 1) == (counted("sqlite:///ledger.db"), len(spills(tmp_path)))
+    with sinking(f"sqlite:///{here}/ledger.db", spill=tmp_path) as (_, heard):
+        until(lambda: len(heard.kept) == 5)
+    assert 5 == counted(f"sqlite:///{here}/ledger.db")
 
 
 def test_no_spill(lite: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,6 +495,45 @@ def test_server_hangs(tmp_path: Path) -> None:
             until(lambda: set(heard.kept) == set(ids), seconds=60)
             assert len(ids) == counted(url)
         assert ([], 0) == (heard.errors, heard.dropped)
+
+
+@pytest.mark.real
+def test_connection_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection on which nothing more is said is given up, and rows come in by another one."""
+    monkeypatch.setattr(writer, "_SILENCE_SECONDS", 1.0)
+    with postgresql() as server:
+        url = server.fresh()
+        with sinking(url, spill=tmp_path) as (sink, heard):
+            ids = tell(sink, 10)
+            until(lambda: set(heard.kept) == set(ids), seconds=20)
+            with stopped(_backends(url)):
+                ids += tell(sink, 10)
+                until(lambda: set(heard.kept) == set(ids), seconds=20)
+                assert 20 == counted(url)
+        assert 0 == heard.dropped
+
+
+def _backends(url: str) -> list[int]:
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'meter'"
+            return list(connection.scalars(text(f"{asked} AND pid <> pg_backend_pid()")))
+    finally:
+        database.close()
+
+
+@contextmanager
+def stopped(processes: Sequence[int]) -> Iterator[None]:
+    """Let processes stand still."""
+    assert processes
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 def test_import_is_light() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import io
 import json
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import meter
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
 from meter.sinks import Sinks
 from meter.sinks.log import LibraryLog, LogSink, configure
@@ -23,9 +25,10 @@ from meter.sinks.log import LibraryLog, LogSink, configure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from structlog.typing import FilteringBoundLogger
+    from meter.sinks.log import Log
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=30)
+METER = Path(meter.__file__).parent
 BREAKING = '\0\n\r\x0b\x1c\x1b[31m\x7f\x85\x9b\u2028\u2029\u202e\ud800"\\'
 
 
@@ -279,6 +282,96 @@ def test_nobody_writes_to_the_terminal_through_the_console(name: str) -> None:
     assert not set(found[:-1]) & set(map(chr, (*range(32), *range(127, 160), 0x202E)))
 
 
+def written(*exchanges: Exchange, level: str = "info", **settings_: Any) -> list[dict[str, Any]]:
+    """Write exchanges with some settings of the log; give their lines decoded."""
+    stream = io.BytesIO()
+    sink = LogSink(configure(level=level, stream=stream))
+    sink.settle(**settings_)
+    for each in exchanges:
+        sink(each)
+    return [json.loads(text) for text in stream.getvalue().splitlines()]
+
+
+def test_levels_of_outcomes() -> None:
+    """An outcome has the level of the settings, if any; what is too quiet or off is not written."""
+    outcomes = {"ok": "error", "client_error": "debug", "client_closed": "off"}
+    several = [exchange(outcome=each) for each in (*map(Outcome, outcomes), Outcome.TIMEOUT)]
+
+    told = [(found["outcome"], found["level"]) for found in written(*several, outcomes=outcomes)]
+    assert [("ok", "error"), ("timeout", "warning")] == told
+    told = [
+        (found["outcome"], found["level"]) for found in written(*several, level="debug", outcomes=outcomes)
+    ]
+    assert [("ok", "error"), ("client_error", "debug"), ("timeout", "warning")] == told
+
+
+def test_a_sample() -> None:
+    """What is not in the sample is neither written nor an error."""
+    failed: list[str] = []
+    stream = io.BytesIO()
+    sink = LogSink(configure(stream=stream))
+    sink.settle(sample={"ok": 0.5})
+    sinks = Sinks([sink], lambda name, _: failed.append(name))
+    for end in "08f":
+        sinks.tell(exchange(id=f"01978a3e-0000-7000-8000-{end * 12}"))
+    sinks.close()
+
+    assert ["000000000000"] == [json.loads(text)["id"][-12:] for text in stream.getvalue().splitlines()]
+    assert [] == failed
+
+
+def test_content_only_where_it_is_wanted() -> None:
+    """With content a line ends in question and answer, null where there is none; without, it has neither."""
+    spoken = exchange(question='{"prompt":"hi"}', answer=BREAKING)
+    [with_it], [without], [mute] = (
+        written(spoken, content=True),
+        written(spoken),
+        written(exchange(), content=True),
+    )
+
+    assert [("question", '{"prompt":"hi"}'), ("answer", sound(BREAKING))] == list(with_it.items())[-2:]
+    assert without == {name: value for name, value in with_it.items() if name not in ("question", "answer")}
+    assert (None, None) == (mute["question"], mute["answer"])
+
+
+def test_people_see_no_content() -> None:
+    """The console shows neither question nor answer."""
+    stream = io.StringIO()
+    sink = LogSink(configure(format="console", stream=stream))
+    sink.settle(content=True)
+    sink(exchange(question="greet", answer="hello"))
+
+    assert readable() == stream.getvalue()
+
+
+def calls() -> Iterator[tuple[str, str]]:
+    """Yield level and event of each call in the program that writes a line; `varies` for some level."""
+    for file in sorted(METER.rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            said = [each.value if isinstance(each, ast.Constant) else None for each in call.args[:2]]
+            match call.func.attr, said:
+                case "note" | "log", [level, str(event)]:
+                    yield level if isinstance(level, str) else "varies", event
+                case ("debug" | "info" | "warning" | "error" | "critical") as level, [str(event), *_]:
+                    yield level, event
+                case _:
+                    pass
+
+
+def test_every_event_is_in_the_table() -> None:
+    """The table of events has all that the program writes, with their levels, and no other."""
+    page = (METER.parent / "docs" / "metrics.md").read_text()
+    section = page[page.index("## Log events") : page.index("## Which exchanges")]
+    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| `")]
+    listed = {row[0].strip("| `"): row[1] for row in rows}
+    found = set(calls())
+
+    assert set(listed) == {event for _, event in found}
+    assert all(level in (listed[event], "varies") for level, event in found), found
+
+
 def library(level: int, message: str, *arguments: object, exception: BaseException | None = None) -> str:
     """Log as a library does, and give what came out."""
     stream = io.StringIO()
@@ -329,7 +422,7 @@ def test_what_asyncio_reports_is_told_without_its_context() -> None:
 
 
 @pytest.fixture
-def deserted() -> Iterator[FilteringBoundLogger]:
+def deserted() -> Iterator[Log]:
     """Give a logger whose reader has left."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -337,7 +430,7 @@ def deserted() -> Iterator[FilteringBoundLogger]:
         yield configure(stream=stream)
 
 
-def test_a_reader_that_left_is_an_error_of_the_sink(deserted: FilteringBoundLogger) -> None:
+def test_a_reader_that_left_is_an_error_of_the_sink(deserted: Log) -> None:
     """A closed standard output is counted for the sink `log`, and does not reach the proxy."""
     failed: list[tuple[str, type[BaseException]]] = []
     sinks = Sinks([LogSink(deserted)], lambda name, error: failed.append((name, type(error))))
@@ -348,7 +441,7 @@ def test_a_reader_that_left_is_an_error_of_the_sink(deserted: FilteringBoundLogg
 
 
 def test_a_reader_that_left_does_not_trouble_libraries(
-    deserted: FilteringBoundLogger, capsys: pytest.CaptureFixture[str]
+    deserted: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A library that logs into a closed standard output hears nothing of it, and nothing is printed."""
     LibraryLog(deserted).handle(logging.LogRecord("x", logging.ERROR, "x", 1, "secret", None, None))

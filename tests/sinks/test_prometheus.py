@@ -610,17 +610,18 @@ def test_the_format_is_the_one_asked_for(accept: str, content_type: str) -> None
 
 
 def test_exemplars_appear_in_openmetrics_only() -> None:
-    """Requests, durations, first tokens and costs carry the trace's id where the format can say it."""
+    """Requests, durations, first tokens and costs carry trace and id where the format can say it."""
     prometheus = sink()
     prometheus(everything())
+    labels = {"trace_id": TRACE_ID, "id": everything().id}
     families = parse_openmetrics(prometheus.render(OPENMETRICS)[0].decode())
     found = {s.name: s.exemplar.labels for metric in families for s in metric.samples if s.exemplar}
 
     assert found == {
-        "meter_requests_total": {"trace_id": TRACE_ID},
-        "meter_request_duration_seconds_bucket": {"trace_id": TRACE_ID},
-        "meter_time_to_first_token_seconds_bucket": {"trace_id": TRACE_ID},
-        "meter_cost_usd_total": {"trace_id": TRACE_ID},
+        "meter_requests_total": labels,
+        "meter_request_duration_seconds_bucket": labels,
+        "meter_time_to_first_token_seconds_bucket": labels,
+        "meter_cost_usd_total": labels,
     }
     assert TRACE_ID.encode() not in prometheus.render()[0]
 

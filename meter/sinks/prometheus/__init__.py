@@ -107,7 +107,8 @@ class PrometheusSink:
         """Count one exchange."""
         ids = self._admission.id_labels(exchange)
         trace_id = exchange.trace_id
-        exemplar = {"trace_id": trace_id} if trace_id and len(trace_id) == _TRACE_ID_DIGITS else None
+        whole = trace_id is not None and len(trace_id) == _TRACE_ID_DIGITS
+        exemplar = {"trace_id": trace_id, "id": exchange.id} if trace_id and whole else None
         for instrument, writes in self._series.get(ids) or self._open(ids):
             for own, amount in instrument.read(exchange):
                 writes[own](amount, exemplar if instrument.exemplar else None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from meter.exchange import Outcome, PriceStatus, UsageSource
+from meter.exchange import COUNTED, Outcome, PriceStatus
 from meter.labels import OTHER
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ REASONS = frozenset(_REASONS.split())
 _SECONDS = tuple(0.01 * 2**n for n in range(18))
 _FINE_SECONDS = tuple(0.0001 * 2**n for n in range(24))
 _CODES = {status: str(status) for status in range(100, 600)}
-_COUNTED = frozenset({UsageSource.REPORTED, UsageSource.ESTIMATED})
 _MISMATCH = 100  # one part in so many
 
 
@@ -97,7 +96,7 @@ def _overhead(x: Exchange) -> Reading:
 
 
 def _tokens(x: Exchange) -> Reading:
-    if x.usage is None or x.usage_source not in _COUNTED:
+    if x.usage is None or x.usage_source not in COUNTED:
         return ()
     return [((kind, x.usage_source), count) for kind, count in x.usage.items()]
 

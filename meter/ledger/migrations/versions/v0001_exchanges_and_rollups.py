@@ -39,7 +39,7 @@ def upgrade() -> None:
 
 def _money(name: str) -> sa.Column[Any]:
     if _lite():
-        return sa.Column(name.replace("_usd", "_pico_usd"), sa.BigInteger())
+        return sa.Column(name.replace("_usd", "_pico_usd"), sa.Integer())
     return sa.Column(name, sa.Numeric(24, 12))
 
 

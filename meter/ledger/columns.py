@@ -1,4 +1,4 @@
-"""Where sums are asked: what stands for each field and for each sum in rollups and in `exchanges`.
+"""What stands for each field and for each sum, in rollups and in `exchanges`.
 
 Both give the same names, so that a question need not know which of the two it asks. A rollup has what its
 name says; an exchange has JSON, of which only the parts that are asked for are read.
@@ -27,7 +27,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from meter.exchange import KINDS, UNITS, Outcome, UsageSource
+from meter.exchange import COUNTED, KINDS, UNITS, Outcome
 from meter.ledger.schema import LENGTH_STOPS, NONE
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from meter.ledger.schema import Tables
 
-__all__ = ["EDGES", "PART", "TAG", "Source", "of_exchanges", "of_rollups", "tagged"]
+__all__ = ["EDGES", "PART", "TAG", "Columns", "of_exchanges", "of_rollups", "tagged"]
 
 TAG = "tag."
 """Begins the field of a tag."""
@@ -59,18 +59,18 @@ _EXTREMES: Mapping[str, Callable[[Any], ColumnElement[Any]]] = {"first": func.mi
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Rows of one table as rollups have them, whichever it is."""
+class Columns:
+    """The rows of one table as rollups have them, whichever it is."""
 
     moment: ColumnElement[Any]
-    columns: Mapping[str, ColumnElement[Any]]
+    named: Mapping[str, ColumnElement[Any]]
     lite: bool
     """Whether this is SQLite."""
 
     def field(self, name: str) -> ColumnElement[Any]:
         """Give what to group by for a field."""
         if name not in _CLOCK:
-            return self.columns[name]
+            return self.named[name]
         length, rest, form = _CLOCK[name]
         if self.lite:
             return func.substr(self.moment, 1, length, type_=String()).concat(rest)
@@ -79,7 +79,7 @@ class Source:
     def holds(self, name: str, values: Sequence[Any]) -> ColumnElement[bool]:
         """Say whether a field or a tag has one of these values."""
         if name.startswith(TAG):
-            return tagged(self.columns["tags"], name.removeprefix(TAG), values, lite=self.lite)
+            return tagged(self.named["tags"], name.removeprefix(TAG), values, lite=self.lite)
         return self.field(name).in_(list(values))
 
     def sums(self, name: str) -> Sequence[ColumnElement[Any]]:
@@ -87,23 +87,23 @@ class Source:
         if name in _EXTREMES:
             return [_EXTREMES[name](self.moment).label(name)]
         if name == "cost_usd" and self.lite:
-            amount = type_coerce(self.columns[name], BigInteger)
+            amount = type_coerce(self.named[name], BigInteger)
             return [func.sum(amount // PART).label("cost_high"), func.sum(amount % PART).label("cost_low")]
-        return [func.sum(self.columns[name]).label(name)]
+        return [func.sum(self.named[name]).label(name)]
 
 
-def of_rollups(tables: Tables, *, lite: bool) -> Source:
+def of_rollups(tables: Tables, *, lite: bool) -> Columns:
     """Give rollups, which are what they are."""
     c = tables.rollups.c
-    return Source(c.hour, dict(c.items()), lite)
+    return Columns(c.hour, dict(c.items()), lite)
 
 
-def of_exchanges(tables: Tables, *, lite: bool) -> Source:
+def of_exchanges(tables: Tables, *, lite: bool) -> Columns:
     """Give exchanges, each as it was added to its rollup."""
     c = tables.exchanges.c
-    counted = c.usage_source.in_((UsageSource.REPORTED.value, UsageSource.ESTIMATED.value))
+    counted = c.usage_source.in_([source.value for source in sorted(COUNTED)])
     usage, units = _members(c.usage, KINDS, lite=lite), _members(c.units, UNITS, lite=lite)
-    return Source(
+    return Columns(
         c.timestamp,
         {
             **dict(c.items()),

@@ -1,0 +1,75 @@
+"""How loud the log tells of an exchange, and of which it does not."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from meter.exchange import Exchange, Outcome
+from meter.ids import uuid7
+from meter.telling import Loudness, content, level, line
+
+
+def exchange(outcome: Outcome = Outcome.OK, id_: str | None = None, *, answer: str | None = None) -> Exchange:
+    """Make an exchange that ended in some way."""
+    return Exchange(
+        id=id_ or uuid7(1_767_225_600_000, os.urandom(10)),
+        started_at=0.0,
+        method="POST",
+        path="/",
+        outcome=outcome,
+        answer=answer,
+    )
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_the_usual(outcome: Outcome) -> None:
+    """Without settings every exchange is told of, at its usual level."""
+    assert level(exchange(outcome)) == Loudness()(exchange(outcome))
+
+
+def test_by_outcome() -> None:
+    """A level holds for its outcome alone, and `off` tells of none."""
+    loudness = Loudness({"ok": "debug", "client_closed": "off", "timeout": "error"})
+    said = {outcome: loudness(exchange(outcome)) for outcome in Outcome}
+
+    assert ("debug", None, "error") == (
+        said.pop(Outcome.OK),
+        said.pop(Outcome.CLIENT_CLOSED),
+        said.pop(Outcome.TIMEOUT),
+    )
+    assert {outcome: level(exchange(outcome)) for outcome in said} == said
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+def test_a_share(share: float) -> None:
+    """About so many of an outcome are told of, and all of the others."""
+    ids = [
+        uuid7(1_767_225_600_000, (number * 0x9E3779B97F4A7C15 % 2**64).to_bytes(10, "big"))
+        for number in range(10_000)
+    ]
+    loudness = Loudness(sample={"ok": share})
+
+    assert 10_000 * share == pytest.approx(
+        sum(loudness(exchange(id_=id_)) is not None for id_ in ids), abs=50
+    )
+    assert all(loudness(exchange(Outcome.TRUNCATED, id_)) == "warning" for id_ in ids[:100])
+
+
+def test_all_agree() -> None:
+    """Whoever is set alike tells of the same exchanges, and of a larger share all that a smaller one has."""
+    exchanges = [exchange() for _ in range(500)]
+    told = {share: {x.id for x in exchanges if Loudness(sample={"ok": share})(x)} for share in (0.2, 0.6)}
+
+    assert told[0.2] <= told[0.6]
+    assert told[0.6] == {x.id for x in exchanges if Loudness({"ok": "debug"}, {"ok": 0.6})(x)}
+
+
+def test_content_is_told_by_itself() -> None:
+    """What was answered is nowhere but in what is asked for it."""
+    answered = exchange(answer="hello")
+
+    assert {"question": None, "answer": "hello"} == content(answered)
+    assert "hello" not in str(line(answered))
+    assert (None, answered.id) == (answered.discreet.answer, answered.discreet.id)
