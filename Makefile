@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-real soak check format lock clean
+.PHONY: help demo serve test test-real soak bench release-check check format lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,7 +17,7 @@ serve: $(VENV)/.demo ## Run the proxy, e.g. make serve ARGS='--upstream https://
 	$(BIN)/meter serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests that need only Python
-	$(BIN)/pytest -m 'not real and not slow' -n auto $(ARGS)
+	$(BIN)/pytest -m 'not real and not slow and not release' -n auto $(ARGS)
 
 test-real: $(VENV)/.dev ## Run the tests that need more: Node, Go, curl, Prometheus
 	$(BIN)/pytest -m real $(ARGS)
@@ -25,6 +25,12 @@ test-real: $(VENV)/.dev ## Run the tests that need more: Node, Go, curl, Prometh
 soak: $(VENV)/.dev ## Run 10,000 exchanges with faults on both sides, and fuzz for some minutes
 	$(BIN)/pytest -m slow tests/test_soak.py $(ARGS)
 	FUZZ=20 $(BIN)/pytest -n auto tests/test_fuzz.py $(ARGS)
+
+bench: $(VENV)/.demo ## Measure the CPU time of each signal, beside a proxy that meters nothing
+	$(BIN)/python bench/signals.py $(ARGS)
+
+release-check: $(VENV)/.dev ## Ask others what they read in Meter's spans; $$PHOENIX is an arize-phoenix
+	$(BIN)/pytest -m release $(ARGS)
 
 check: $(VENV)/.dev ## Lint, types, which way imports point, formatting
 	$(BIN)/ruff check

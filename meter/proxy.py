@@ -8,7 +8,6 @@ reach the client but the upstream's bytes, or a broken connection.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 import os
 import re
@@ -25,7 +24,7 @@ from meter.budget import Budgets
 from meter.capture import Captured
 from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.dispatch import Dispatch
-from meter.exchange import Outcome, UsageSource
+from meter.exchange import Outcome
 from meter.headers import end_to_end, first, media_type, switching, wants_websocket, without
 from meter.ids import uuid7
 from meter.intake import Intake
@@ -34,11 +33,12 @@ from meter.listener import Connection, PatientAnswer, RawAnswer, error_body
 from meter.passage import Passage, Refusal
 from meter.pump import Pump
 from meter.ratelimits import read as read_rate_limits
+from meter.recorder import Recorder
 from meter.routing import origin_form
 from meter.session import Session
 from meter.switching import End
 from meter.tap import Tap
-from meter.trace import Parent, parent
+from meter.trace import parent
 from meter.tunnel import Tunnel
 from meter.upstream import address
 from meter.websocket import deflates
@@ -50,12 +50,10 @@ if TYPE_CHECKING:
 
     from meter.backgrounds import Backgrounds
     from meter.capture import Capture
-    from meter.exchange import Exchange, Spans
     from meter.headers import Fields
     from meter.keys import Keys
     from meter.price import Book
     from meter.routing import Routes
-    from meter.session import Turn
     from meter.settings import Settings
     from meter.sinks import Sinks
     from meter.state import State
@@ -117,8 +115,7 @@ class Proxy:
         self._tag_names = {tag: name.lower().encode() for tag, name in settings.attribution.headers.items()}
         self._routes = routes
         self._keys = keys
-        self._book = book
-        self._sinks = sinks
+        self._recorder = Recorder(book, sinks, backgrounds, tracer, report)
         self._state = state
         self._dispatch = Dispatch(settings, client, state)
         self._backgrounds = backgrounds
@@ -374,8 +371,7 @@ class Proxy:
     def _cost(self, passage: Passage) -> Fields:
         """Settle what an exchange costs whose answer has come; return the fields that say so."""
         try:
-            passage.priced = self._priced(self._settled(passage, passage.record(self._now())))
-            return cost_fields(passage.priced)
+            return cost_fields(self._recorder.price(passage, self._now()))
         except Exception as error:  # noqa: BLE001 - what it costs must not cost the client the answer
             self._report("proxy", error)
             return []
@@ -396,7 +392,7 @@ class Proxy:
             client=End(request.protocol),
             upstream=answer.end(),
             idle=self._settings.timeouts_for(self._upstreams[passage.upstream]).idle,
-            tell=self._record_turn,
+            tell=self._recorder.tell_turn,
             report=self._report,
         )
         passage.out = tunnel
@@ -475,51 +471,7 @@ class Proxy:
             passage.tap.end(now)
             if passage.tap.failures:
                 self._report("tap", None)
-        told = passage.record(now)
-        if passage.priced is None:
-            self._tell(self._settled(passage, told))
-        else:
-            self._sinks.tell(_ended_like(told, passage.priced))
-
-    def _record_turn(self, passage: Passage, turn: Turn) -> None:
-        """Make the record of an exchange that took place inside of another, and tell the sinks."""
-        if turn.tap.failures:
-            self._report("tap", None)
-        began = passage.started_at + (turn.began - passage.began)
-        inner = passage.inner(turn, uuid7(int(began * 1000), os.urandom(10)), began, self._below(passage))
-        self._tell(inner.record(turn.ended))
-
-    def _below(self, passage: Passage) -> Spans | None:
-        """Draw the spans of an exchange inside of another, below the one that Meter serves that by."""
-        spans = passage.spans
-        if self._tracer is None or spans is None:
-            return None
-        outer = Parent(spans.trace_id, spans.server_id, spans.sampled, spans.state)
-        return self._tracer.begin(outer, passage.method, passage.path)
-
-    def _tell(self, exchange: Exchange) -> None:
-        """Price an exchange and tell the sinks."""
-        self._sinks.tell(self._priced(exchange))
-
-    def _priced(self, exchange: Exchange) -> Exchange:
-        try:
-            return self._book.price(exchange)
-        except Exception as error:  # noqa: BLE001 - an exchange that cannot be priced is still an exchange
-            self._report("book", error)
-            return exchange
-
-    def _settled(self, passage: Passage, exchange: Exchange) -> Exchange:
-        """Keep in mind what is made in the background; what it used is told by the first that fetches it."""
-        facts = passage.tap.facts if passage.tap is not None else None
-        if facts is None or facts.response_id is None:
-            return exchange
-        if facts.pending:
-            self._backgrounds.add(passage.upstream, facts.response_id)
-        fetched = passage.dialect is dialects.FETCHED and facts.finish_reasons
-        if not fetched or self._backgrounds.take(passage.upstream, facts.response_id):
-            return exchange
-        untold: dict[str, Any] = {"usage": None, "units": {}, "finish_reasons": ()}
-        return dataclasses.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster
+        self._recorder.tell(passage, now)
 
 
 def _spends(passage: Passage) -> bool:
@@ -537,19 +489,6 @@ def _head_too_long(settings: Settings) -> Refusal:
 
 def _not_http() -> Refusal:
     return Refusal(400, "bad_request", "the request is not valid HTTP", close=True)
-
-
-_ENDED = (
-    *("outcome", "error_type", "status", "duration_s", "response_bytes"),
-    *("overhead_request_s", "overhead_response_s"),
-)
-"""What of a record is known only when all has gone out."""
-
-
-def _ended_like(told: Exchange, priced: Exchange) -> Exchange:
-    """Return a record that has been priced, ended as `told` did; what it costs has been said already."""
-    changes: dict[str, Any] = {name: getattr(told, name) for name in _ENDED}
-    return dataclasses.replace(priced, **changes)
 
 
 def _may_wait(passage: Passage, answer: Answer) -> bool:

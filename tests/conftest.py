@@ -36,7 +36,7 @@ pytest_plugins = ["ledgers"]
 
 # Settings are nested once more for each parameter of a test, and a database that is None, as it is in CI, is
 # looked up through all of them: thousands of cases would exhaust the stack.
-settings.register_profile("meter", database=InMemoryExampleDatabase())
+settings.register_profile("meter", database=InMemoryExampleDatabase(), deadline=None)
 settings.load_profile("meter")
 
 

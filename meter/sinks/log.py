@@ -14,11 +14,11 @@ import re
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial, partialmethod
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+import structlog
 
 from meter.exchange import PriceStatus
 from meter.labels import NONE
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from typing import BinaryIO, Literal, TextIO, TypeAlias
 
+    from structlog.typing import FilteringBoundLogger
+
     from meter.exchange import Exchange
 
     Event: TypeAlias = MutableMapping[str, Any]
 
-__all__ = ["Journal", "LibraryLog", "Log", "LogSink", "configure", "fields"]
+__all__ = ["Journal", "LibraryLog", "LogSink", "configure", "fields"]
 
 _LEVELS = logging.getLevelNamesMapping()
 
@@ -80,42 +82,12 @@ class Journal:
         return getattr(self._log, name)
 
 
-class Log:
-    """Writes events that are as urgent as `level` of `logging`, or more so, as `render` spells them."""
-
-    def __init__(self, level: int, render: Callable[[Event], bytes], stream: Any) -> None:
-        self._level = level
-        self._render = render
-        self._stream = stream
-        self._lock = Lock()
-        """Lines of two threads do not mix."""
-
-    def is_enabled_for(self, level: int) -> bool:
-        """Tell whether what is so urgent is written."""
-        return level >= self._level
-
-    def log(self, level: int, event: str, **told: Any) -> None:
-        """Write an event; raises what the stream raises. Its `timestamp` is now, unless it brings one."""
-        if level >= self._level:
-            moment = told.pop("timestamp", None) or rfc3339(datetime.now(UTC))
-            name = logging.getLevelName(level).lower()
-            line = self._render({"timestamp": moment, "level": name, "event": event, **told})
-            with self._lock:
-                self._stream.write(line + b"\n")
-                self._stream.flush()
-
-    debug = partialmethod(log, logging.DEBUG)
-    info = partialmethod(log, logging.INFO)
-    warning = partialmethod(log, logging.WARNING)
-    error = partialmethod(log, logging.ERROR)
-
-
 class LogSink:
     """Writes an event `exchange` for each exchange that the log is to tell of."""
 
     name = "log"
 
-    def __init__(self, log: Log | Journal) -> None:
+    def __init__(self, log: FilteringBoundLogger | Journal) -> None:
         self._log = log
         self.settle()
 
@@ -137,8 +109,8 @@ class LogSink:
             return
         urgency = _LEVELS[level.upper()]
         if self._log.is_enabled_for(urgency):
-            told = fields(exchange)
-            self._log.log(urgency, "exchange", **(told | content(exchange) if self._content else told))
+            # Whole, and spelled out in `_ordered`: every call on the way there copies its keywords.
+            self._log.log(urgency, "exchange", exchange=exchange, content=self._content)
 
     def close(self) -> None:
         """Do nothing: the journal is closed last, for others write in it too."""
@@ -150,7 +122,7 @@ def configure(
     stream: TextIO | BinaryIO | Outlet | None = None,
     *,
     colour: bool | None = None,
-) -> Log:
+) -> FilteringBoundLogger:
     """Make the logger that writes to `stream` (standard output) what is at least as urgent as `level`.
 
     `colour` is for people's lines; None: where the stream is a terminal. Changes nothing global. Raises
@@ -159,8 +131,15 @@ def configure(
     stream = sys.stdout if stream is None else stream
     if colour is None:
         colour = not isinstance(stream, Outlet) and stream.isatty()
-    render = _encode if format == "json" else partial(_console, colour=colour)
-    return Log(_LEVELS[level.upper()], render, _binary(stream))
+    render = _json if format == "json" else partial(_console, colour=colour)
+    log = structlog.wrap_logger(
+        structlog.BytesLogger(_binary(stream)),
+        processors=[_ordered, render],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
+        context_class=dict,
+    )
+    # Binding once gives the logger itself; the proxy for it would build another one for each line.
+    return cast("FilteringBoundLogger", log.bind())
 
 
 class LibraryLog(logging.Handler):
@@ -169,7 +148,7 @@ class LibraryLog(logging.Handler):
     Never what was said: aiohttp and asyncio put requests, paths and whatever a task was doing into messages.
     """
 
-    def __init__(self, log: Log | Journal) -> None:
+    def __init__(self, log: FilteringBoundLogger | Journal) -> None:
         super().__init__()
         self._log = log
 
@@ -199,7 +178,20 @@ def _binary(stream: TextIO | BinaryIO | Outlet) -> Any:
     return _Encoded(below) if isinstance(below, io.TextIOBase) else below
 
 
-def _console(event: Event, *, colour: bool) -> bytes:
+def _ordered(_logger: object, level: str, event: Event) -> Event:
+    name, exchange = event.pop("event"), event.pop("exchange", None)
+    told = event
+    if exchange is not None:
+        told = fields(exchange) | (content(exchange) if event["content"] else {})
+    moment = told.pop("timestamp", None) or rfc3339(datetime.now(UTC))
+    return {"timestamp": moment, "level": level, "event": name, **told}
+
+
+def _json(_logger: object, _method: str, event: Event) -> bytes:
+    return _encode(event)
+
+
+def _console(_logger: object, _method: str, event: Event, *, colour: bool) -> bytes:
     moment, level, name = (event.pop(field) for field in ("timestamp", "level", "event"))
     head = f"{moment[11:23]} {level:<8} "
     if name == "exchange":

@@ -25,7 +25,7 @@ from meter.sinks.log import LibraryLog, LogSink, configure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meter.sinks.log import Log
+    from structlog.typing import FilteringBoundLogger
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=30)
 METER = Path(meter.__file__).parent
@@ -422,7 +422,7 @@ def test_what_asyncio_reports_is_told_without_its_context() -> None:
 
 
 @pytest.fixture
-def deserted() -> Iterator[Log]:
+def deserted() -> Iterator[FilteringBoundLogger]:
     """Give a logger whose reader has left."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -430,7 +430,7 @@ def deserted() -> Iterator[Log]:
         yield configure(stream=stream)
 
 
-def test_a_reader_that_left_is_an_error_of_the_sink(deserted: Log) -> None:
+def test_a_reader_that_left_is_an_error_of_the_sink(deserted: FilteringBoundLogger) -> None:
     """A closed standard output is counted for the sink `log`, and does not reach the proxy."""
     failed: list[tuple[str, type[BaseException]]] = []
     sinks = Sinks([LogSink(deserted)], lambda name, error: failed.append((name, type(error))))
@@ -441,7 +441,7 @@ def test_a_reader_that_left_is_an_error_of_the_sink(deserted: Log) -> None:
 
 
 def test_a_reader_that_left_does_not_trouble_libraries(
-    deserted: Log, capsys: pytest.CaptureFixture[str]
+    deserted: FilteringBoundLogger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A library that logs into a closed standard output hears nothing of it, and nothing is printed."""
     LibraryLog(deserted).handle(logging.LogRecord("x", logging.ERROR, "x", 1, "secret", None, None))
