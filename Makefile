@@ -29,7 +29,7 @@ soak: $(VENV)/.dev ## Run 10,000 exchanges with faults on both sides, and fuzz f
 bench: $(VENV)/.demo ## Measure the CPU time of each signal, beside a proxy that meters nothing
 	$(BIN)/python bench/signals.py $(ARGS)
 
-release-check: $(VENV)/.dev ## Ask others what they read in Meter's spans; $$PHOENIX is an arize-phoenix
+release-check: $(VENV)/.dev ## Ask another program, Arize Phoenix, what it reads in Meter's spans
 	$(BIN)/pytest -m release $(ARGS)
 
 check: $(VENV)/.dev ## Lint, types, which way imports point, formatting

@@ -137,6 +137,9 @@ class Stage:
         ours = ("OTEL_", "METER_")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         environ["XDG_STATE_HOME"] = str(self._folder / name)
+        environ["OTEL_BSP_MAX_QUEUE_SIZE"] = (
+            "8192"  # flat out, the default has no room for all, and what is lost costs less
+        )
         process = subprocess.Popen([sys.executable, *argv], stdout=out, stderr=out, env=environ)  # noqa: S603 - our own
         self._stack.callback(process.wait, 20)
         self._stack.callback(process.terminate)

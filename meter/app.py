@@ -64,6 +64,9 @@ _PARTS = ("proxy", "tap", "book")
 _FIXED = ("host", "port", "admin_host", "admin_port", "workers", "ledger", "tls")
 """Settings that hold from start to end."""
 
+_FIXED_WITHIN = (("tracing", "endpoint"), ("tracing", "protocol"), ("metrics", "otlp"), ("log", "otlp"))
+"""The same of sections whose other settings may change; whoever tells reads these at the start alone."""
+
 _LAG_SECONDS = 0.5
 """How often the event loop's lateness is measured."""
 
@@ -104,7 +107,7 @@ class Running:
             catalogue=parts.catalogue,
             budgets=self.budgets,
         )
-        self._settings = parts.settings
+        self._settings = self._begun = parts.settings
         self._read = read
         self._log = journal
         self._lines = LogSink(journal)
@@ -245,7 +248,16 @@ class Running:
                 return
             self.prometheus.reloaded(True)
             ignored = [name for name, value in fixed.items() if getattr(settings, name) != value]
+            ignored += self._untold(settings)
             self._log.note("info", "reloaded", ignored=ignored)
+
+    def _untold(self, settings: Settings) -> list[str]:
+        """Return which of `_FIXED_WITHIN` are not as they were at the start."""
+        return [
+            f"{section}.{name}"
+            for section, name in _FIXED_WITHIN
+            if getattr(getattr(settings, section), name) != getattr(getattr(self._begun, section), name)
+        ]
 
     async def keep_fresh(self) -> None:
         """Read the catalogue anew every so often, if that is wanted; never returns."""

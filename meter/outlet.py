@@ -1,7 +1,7 @@
 """Writes lines to a stream from a thread of its own: whoever reads them slowly, or not at all, stops nobody.
 
 Lines wait in memory, a bounded number of them, and go out a batch at a time some hundredths of a second after
-the first. What there is no room for is dropped and counted.
+the first. What there is no room for, or nobody takes any more, is dropped and counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Outlet:
 
     def __init__(self, stream: Any, *, most: int = 10_000, most_bytes: int = 64 << 20) -> None:
         self.on_drop: Callable[[], None] = lambda: None
-        """Called for each line that there was no room for."""
+        """Called for each line that is lost: no room for it, or writing failed; from any thread."""
         self.on_error: Callable[[BaseException], None] = lambda _: None
         """Called with what writing raised; from the outlet's thread."""
         self._stream = stream
@@ -68,13 +68,15 @@ class Outlet:
                 time.sleep(_BATCH_SECONDS)
             self._some.clear()
             self._bytes = 0
-            self._write(b"".join(self._lines.popleft() for _ in range(len(self._lines))))
-        self._write(b"".join(self._lines))
+            self._write([self._lines.popleft() for _ in range(len(self._lines))])
+        self._write(list(self._lines))
 
-    def _write(self, batch: bytes) -> None:
+    def _write(self, lines: list[bytes]) -> None:
         try:
-            if batch:
-                self._stream.write(batch)
+            if lines:
+                self._stream.write(b"".join(lines))
                 self._stream.flush()
         except (OSError, ValueError) as error:  # nobody reads any more, or the stream is closed
             self.on_error(error)
+            for _ in lines:
+                self.on_drop()

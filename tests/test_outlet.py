@@ -61,13 +61,14 @@ def test_waits_for_no_reader() -> None:
 
 
 def test_tells_of_a_reader_that_is_gone() -> None:
-    """A broken pipe is told of, and later lines are still tried."""
+    """A broken pipe is told of, its lines are counted as lost, and later lines are still tried."""
     reading, writing = os.pipe()
     os.close(reading)
     errors: list[BaseException] = []
+    dropped: list[int] = []
     with os.fdopen(writing, "wb", buffering=0) as pipe:
         outlet = Outlet(pipe)
-        outlet.on_error = errors.append
+        outlet.on_error, outlet.on_drop = errors.append, lambda: dropped.append(1)
         outlet.write(b"a\n")
         until(lambda: errors)
         outlet.write(b"b\n")
@@ -75,6 +76,7 @@ def test_tells_of_a_reader_that_is_gone() -> None:
         outlet.close()
 
     assert [BrokenPipeError, BrokenPipeError] == [type(error) for error in errors]
+    assert [1, 1] == dropped
 
 
 def test_long_lines_count_by_their_bytes() -> None:

@@ -135,6 +135,18 @@ class TestReload:
 
             assert ["host", "ledger"] == reload(running)["ignored"]
 
+    def test_says_where_telemetry_cannot_change(self, tmp_path: Path, scripted: Scripted) -> None:
+        """Where spans, metrics and log records go stays as it was, reload after reload; the log says so."""
+        file = tmp_path / "meter.yaml"
+        upstreams = [{"name": "a", "base_url": f"{scripted.url}/v1"}]
+        write(file, upstreams=upstreams)
+        with meter(file) as (running, _, _):
+            tracing = {"endpoint": "http://127.0.0.1:9", "propagate": True}
+            write(file, upstreams=upstreams, tracing=tracing, log={"otlp": True})
+
+            assert ["tracing.endpoint", "log.otlp"] == reload(running)["ignored"]
+            assert ["tracing.endpoint", "log.otlp"] == reload(running)["ignored"]
+
     def test_counters_go_on(self, tmp_path: Path, scripted: Scripted) -> None:
         """A reload leaves counters as they are; other tags as labels begin them anew."""
         file = tmp_path / "meter.yaml"

@@ -1,12 +1,13 @@
 """OpenTelemetry's standard variables, as far as Meter reads them itself.
 
-What is written wrong is told in a sentence, at the start. Headers, the names of certificates' files and the
-limits of attributes are left to the library, which reads them from the same environment.
+What is written wrong is told in a sentence, at the start. What headers say, the names of certificates' files
+and the limits of attributes are left to the library, which reads them from the same environment.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ TRACES, METRICS, LOGS = "traces", "metrics", "logs"
 _PROTOCOLS = ("http/protobuf", "grpc")
 _COMPRESSIONS = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("none", "gzip", "deflate")}
 _FILES = ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=")
 _TIMEOUT_SECONDS = 10.0
 _LEAST_MILLISECONDS = 100
 """What is less was meant as seconds: OpenTelemetry's Python library takes the variable for those."""
@@ -72,6 +74,15 @@ def way(
         name, file = _own(environ, signal, kind)
         if file is not None and not Path(file).is_file():
             raise TelemetryError(f"{name}: got {file!r}, expected the name of a file")
+    # They may hold a password, and the library would repeat what it cannot read.
+    for name, pairs in (
+        _own(environ, signal, "HEADERS"),
+        ("OTEL_RESOURCE_ATTRIBUTES", environ.get("OTEL_RESOURCE_ATTRIBUTES")),
+    ):
+        if not all(_FIELD.match(pair.strip()) for pair in (pairs or "").split(",") if pair.strip()):
+            raise TelemetryError(
+                f"{name}: got something else, expected name=value,name=value, percent-encoded"
+            )
     name, compression = _own(environ, signal, "COMPRESSION")
     known = _COMPRESSIONS[speaks]
     if compression is not None and compression not in known:
@@ -102,7 +113,8 @@ def _is_endpoint(told: str, *, grpc: bool) -> bool:
         told = f"http://{told}"
     try:
         url = urlsplit(told)
-        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        sound = not any(character.isspace() for character in told)
+        return sound and url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
 

@@ -111,6 +111,21 @@ def test_off_by_variables_over_settings() -> None:
             "OTEL_EXPORTER_OTLP_ENDPOINT: got something else, expected a URL such as http://host:4318",
         ),
         (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:pass word@c:4318"},
+            {},
+            "OTEL_EXPORTER_OTLP_ENDPOINT: got something else, expected a URL such as http://host:4318",
+        ),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "team=a,secret"},
+            {},
+            "OTEL_RESOURCE_ATTRIBUTES: got something else, expected name=value,name=value, percent-encoded",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer a,bro ken=b"},
+            {},
+            "OTEL_EXPORTER_OTLP_HEADERS: got something else, expected name=value,name=value, percent-encoded",
+        ),
+        (
             {"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"},
             {},
             "OTEL_EXPORTER_OTLP_TIMEOUT: got 'soon', expected a number of milliseconds above 0",
