@@ -97,11 +97,11 @@ def batches(db: Database, since: datetime | None, until: datetime) -> Iterator[S
 
 def _page(table: Table, since: datetime | None, until: datetime, last: Row[Any] | None) -> Select[Any]:
     time, key = table.c.timestamp, table.c.id
-    page = select(*(table.c[name].label(name) for name in _READ)).where(*_span(table, since, until))
+    begin = since if last is None else last.timestamp
+    page = select(*(table.c[name].label(name) for name in _READ)).where(*_span(table, begin, until))
     if last is not None:
-        # The plain bound on the time lets the index find the place; the rest is for rows of one moment.
-        after = or_(time > last.timestamp, and_(time == last.timestamp, key > last.id))
-        page = page.where(time >= last.timestamp, after)
+        # One lower bound, so that the index finds the place by it; this is for rows of one moment.
+        page = page.where(or_(time > last.timestamp, and_(time == last.timestamp, key > last.id)))
     return page.order_by(time, key).limit(_BATCH)
 
 
