@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from meter.parts import Parts
     from meter.price import Source
     from meter.settings import Settings
-    from meter.sinks import Sink
     from meter.upstream import Client
 
 __all__ = ["Running", "run", "serving"]
@@ -93,10 +92,9 @@ class Running:
         """Set when the process has been told to stop; what is under way has not ended yet."""
         names = [u.name for u in parts.settings.upstreams]
         self.state = State(names, partial(_tell_change, journal))
+        url = directories.ledger_url(os.environ, parts.settings.ledger.url)
         self.budgets = Budgets(
-            parts.settings.budgets,
-            partial(_tell_reached, journal),
-            ledger=parts.settings.ledger.url != "off",
+            parts.settings.budgets, partial(_tell_reached, journal), ledger=url is not None
         )
         self.prometheus = PrometheusSink(
             admission=parts.admission,
@@ -116,14 +114,11 @@ class Running:
         journal.tell(partial(self.prometheus.sink_dropped, "log"), partial(self._report, "log"))
         self.recent = Recent()
         self._telemetry = self._telling()
-        telemetry = () if self._telemetry is None else (self._telemetry,)
-        url = parts.settings.ledger.url or directories.ledger_url(os.environ)
-        ledger = self._ledger(url) if url != "off" else ()
-        self._questions = Questions(url) if url != "off" else None
+        ledger = None if url is None else self._ledger(url)
+        self._questions = None if url is None else Questions(url)
         """What the admin port asks of the ledger."""
-        self.sinks = Sinks(
-            (self.prometheus, self._lines, self.budgets, self.recent, *ledger, *telemetry), self._report
-        )
+        sinks = (self.prometheus, self._lines, self.budgets, self.recent, ledger, self._telemetry)
+        self.sinks = Sinks((sink for sink in sinks if sink is not None), self._report)
         self._catalogue = catalogue
         self._backgrounds = Backgrounds()
         self._proxies: dict[Proxy, Client] = {}
@@ -146,9 +141,9 @@ class Running:
         except TelemetryError as error:
             raise SettingsError([str(error)]) from None
 
-    def _ledger(self, url: str) -> Iterator[Sink]:
+    def _ledger(self, url: str) -> LedgerSink:
         settings = self._settings.ledger
-        yield LedgerSink(
+        return LedgerSink(
             url,
             retention=settings.retention,
             rollups=settings.rollups,

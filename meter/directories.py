@@ -19,6 +19,8 @@ def state(environ: Mapping[str, str]) -> Path:
     return home / "meter"
 
 
-def ledger_url(environ: Mapping[str, str]) -> str:
-    """Return the URL of the ledger where none is set."""
-    return f"sqlite:///{state(environ) / 'ledger.db'}"
+def ledger_url(environ: Mapping[str, str], told: str | None = None) -> str | None:
+    """Return the URL of the ledger: as it was told, else a file's here; `None` where it is to be off."""
+    if told == "off":
+        return None
+    return told or f"sqlite:///{state(environ) / 'ledger.db'}"

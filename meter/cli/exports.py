@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from meter.cli.terminal import printable
+from meter.telling import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +60,7 @@ def _plain(value: Any) -> Any:
     """Give a value in which no amount becomes a text or loses digits."""
     match value:
         case Decimal():
-            return msgspec.Raw(format(value, "f").encode())
+            return plain(value)
         case dict():
             return {name: _plain(inner) for name, inner in value.items()}
         case list() | tuple():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from meter import directories
 from meter.cli.parsing import WrongArgumentError, config, config_option
+from meter.ledger.errors import LedgerAbsentError, LedgerError, LedgerUrlError
 
 if TYPE_CHECKING:
     import argparse
@@ -37,21 +38,16 @@ def settings_of(args: argparse.Namespace) -> Settings:
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
     """Open the ledger of the settings; raises LedgerError where there is none."""
-    # SQLAlchemy
-    from meter.ledger.database import Database, LedgerError, open_database  # noqa: PLC0415
+    from meter.ledger.database import open_database  # noqa: PLC0415  # SQLAlchemy
 
-    url = settings.ledger.url or directories.ledger_url(os.environ)
-    if url == "off":
+    url = directories.ledger_url(os.environ, settings.ledger.url)
+    if url is None:
         raise WrongArgumentError("the ledger is off, expected its URL in ledger.url or --ledger")
     try:
-        Database(url).close()
-    except LedgerError as error:  # it is not even a ledger's URL
-        raise WrongArgumentError(str(error)) from None
-    try:
         database = open_database(url, create=False)
-    except LedgerError as error:
-        if "there is no ledger" not in str(error):
-            raise
+    except LedgerUrlError as error:
+        raise WrongArgumentError(str(error)) from None
+    except LedgerAbsentError as error:
         raise LedgerError(f"{error}; `meter serve` makes it, --ledger and --config name another") from None
     try:
         yield database

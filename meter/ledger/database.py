@@ -30,7 +30,7 @@ from sqlalchemy import exc as errors
 from sqlalchemy.engine import URL, make_url
 
 from meter.ledger.adding import add, adjust
-from meter.ledger.errors import LedgerDeniedError, LedgerError
+from meter.ledger.errors import LedgerAbsentError, LedgerDeniedError, LedgerError, LedgerUrlError
 from meter.ledger.schema import tables
 
 if TYPE_CHECKING:
@@ -148,16 +148,16 @@ def _parsed(url: str) -> URL:
     if url.startswith(_SQLITE):
         path = url.removeprefix(_SQLITE)
         if not path or path.startswith(":memory:"):
-            raise LedgerError(f"got a ledger without a file, {_EXPECTED}")
+            raise LedgerUrlError(f"got a ledger without a file, {_EXPECTED}")
         return URL.create("sqlite", database=path)  # as it is: a path may have a ? in it
     try:
         parsed = make_url(url)
     except (errors.ArgumentError, ValueError):
-        raise LedgerError(f"got a ledger's URL that cannot be read, {_EXPECTED}") from None
+        raise LedgerUrlError(f"got a ledger's URL that cannot be read, {_EXPECTED}") from None
     if parsed.drivername not in _POSTGRESQL:
-        raise LedgerError(f"got a ledger's URL of another kind, {_EXPECTED}")
+        raise LedgerUrlError(f"got a ledger's URL of another kind, {_EXPECTED}")
     if "@" in (parsed.host or ""):  # half of a password stands where the host would, and would be told
-        raise LedgerError("got a ledger's URL with more than one @, expected %40 for each in a password")
+        raise LedgerUrlError("got a ledger's URL with more than one @, expected %40 for each in a password")
     return parsed.set(drivername="postgresql+psycopg")
 
 
@@ -229,7 +229,7 @@ def _found(database: Database, *, create: bool) -> None:
         _make(path)
         _settle_file(database)
     elif not path.exists():
-        raise LedgerError(f"{database}: there is no ledger")
+        raise LedgerAbsentError(f"{database}: there is no ledger")
     _check(path, os.R_OK)
 
 
@@ -293,7 +293,7 @@ def _settle(database: Database, version: str | None, *, create: bool) -> None:
     if create:
         _migrate(database)
     elif version is None:
-        raise LedgerError(f"{database}: there is no ledger in this database")
+        raise LedgerAbsentError(f"{database}: there is no ledger in this database")
     elif version > HEAD:
         raise LedgerError(_newer(database, version))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LedgerDeniedError", "LedgerError"]
+__all__ = ["LedgerAbsentError", "LedgerDeniedError", "LedgerError", "LedgerUrlError"]
 
 
 class LedgerError(Exception):
@@ -11,3 +11,11 @@ class LedgerError(Exception):
 
 class LedgerDeniedError(LedgerError):
     """A ledger that this process may not read or write; trying again is of no use."""
+
+
+class LedgerAbsentError(LedgerError):
+    """A place where a ledger could be, and none is."""
+
+
+class LedgerUrlError(LedgerError):
+    """A URL that is none of a ledger's."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledgers import KINDS_OF_DATABASE, Server, a_url, an_exchange, postgresql
+from ledgers import an_exchange, postgresql
 from sqlalchemy import func, select, text
 from stage import until
 
@@ -34,19 +34,6 @@ if TYPE_CHECKING:
     from meter.ledger.schema import Tables
 
 FOREVER = float("inf")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """Give a PostgreSQL server."""
-    with postgresql() as server:
-        yield server
-
-
-@pytest.fixture(params=KINDS_OF_DATABASE)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of a ledger that is not there yet."""
-    return a_url(request.param, request, tmp_path)
 
 
 @pytest.fixture
