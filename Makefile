@@ -43,7 +43,8 @@ format: $(VENV)/.dev ## Put the code into shape
 	$(BIN)/ruff format
 
 lock: $(VENV)/.dev ## Write requirements/*.txt anew from pyproject.toml
-	for set in "run" "demo --extra demo --group build" "dev --extra demo --group dev"; do \
+	for set in "run" "demo --extra demo --group build" "dev --extra demo --group dev" \
+	    "real --extra demo --group real" "bench --extra demo --group bench"; do \
 	  set -- $$set; name=$$1; shift; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --no-emit-index-url --no-emit-find-links "$$@" pyproject.toml -o requirements/$$name.txt || exit 1; \
