@@ -19,8 +19,6 @@ from meter.upstream import TimedOutError, UnreachableError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from yarl import URL
-
     from meter.headers import Fields
     from meter.settings import Settings
     from meter.state import State
@@ -43,20 +41,22 @@ class Dispatch:
         self._state = state
         self._refusals = Refusals()
 
-    async def send(self, passage: Passage, url: URL, body: bytes | AsyncIterator[bytes] | None) -> Answer:
+    async def send(
+        self, passage: Passage, origin: str, target: str, body: bytes | AsyncIterator[bytes] | None
+    ) -> Answer:
         """Send the request, asking for usage where that is due; where it is refused, again as it came."""
-        fields = self._request_fields(passage)
+        place, fields = (origin, target), self._request_fields(passage)
         asking = self._asking(passage)
         if asking is None:
-            return await self._attempt(passage, url, fields, body)
+            return await self._attempt(passage, place, fields, body)
         passage.asked = True
-        answer = await self._attempt(passage, url, _asking_fields(fields, len(asking)), asking)
+        answer = await self._attempt(passage, place, _asking_fields(fields, len(asking)), asking)
         if not await _is_refusal(answer):
             return answer
         answer.close()
         passage.asked, passage.refused = False, True
         self._refusals.add(passage.upstream, passage.request.model, time.monotonic())
-        return await self._attempt(passage, url, fields, body)
+        return await self._attempt(passage, place, fields, body)
 
     def _request_fields(self, passage: Passage) -> Fields:
         """Return the fields that go up; what Host says follows from the URL."""
@@ -84,7 +84,7 @@ class Dispatch:
     async def _attempt(
         self,
         passage: Passage,
-        url: URL,
+        place: tuple[str, str],
         fields: Fields,
         body: bytes | AsyncIterator[bytes] | None,
     ) -> Answer:
@@ -93,7 +93,9 @@ class Dispatch:
         if passage.request_overhead is None:
             passage.request_overhead = time.monotonic() - passage.read_at
         try:
-            answer = await self._client.send(passage.upstream, passage.method, url, fields, body)
+            answer = await self._client.send(
+                passage.upstream, passage.method, *place, fields=fields, body=body
+            )
         except TimedOutError as error:
             if error.connecting:
                 passage.unconnected = True
@@ -103,7 +105,7 @@ class Dispatch:
             if passage.refusal is not None:
                 raise passage.refusal from None
             if self._again(passage, body, reused=error.reused):
-                return await self._attempt(passage, url, fields, body)
+                return await self._attempt(passage, place, fields, body)
             self._state.missed(passage.upstream, error.reason)
             message = f"the upstream gave no answer: {error.reason}"
             raise Refusal(502, "unreachable", message, outcome=Outcome.UNREACHABLE) from None

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.http_writer import StreamWriter
 
+from meter.headers import first
 from meter.switching import Switching, reset
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from aiohttp import StreamReader
-    from aiohttp.abc import AbstractStreamWriter
 
     from meter.headers import Fields
     from meter.switching import End
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     Malformed: TypeAlias = Callable[[web.BaseRequest, BaseException | None], web.StreamResponse]
 
 __all__ = ["Connection", "Listener", "PatientAnswer", "RawAnswer", "error_body"]
-
-_Result = TypeVar("_Result")
 
 _FLUSH_SECONDS = 60.0
 """A client that does not take what is left of a broken answer is waited for no longer."""
@@ -60,9 +57,12 @@ def error_body(message: str, code: str) -> bytes:
 
 
 class RawAnswer(web.StreamResponse):
-    """An answer whose head is written as given: status, reason and fields, in their order and spelling."""
+    """An answer whose head is written as given: status, reason and fields, in their order and spelling.
 
-    def __init__(
+    aiohttp's own, which this stands in for, says more, and takes a task's turn for each piece of a body.
+    """
+
+    def __init__(  # aiohttp's keeps headers and cookies that nobody asks for here
         self,
         status: int,
         reason: str,
@@ -73,31 +73,54 @@ class RawAnswer(web.StreamResponse):
         announced: Sequence[bytes] = (),
     ) -> None:
         """Make an answer; `announced` are the names of `trailers`, told in the head where they can follow."""
-        super().__init__(status=status, reason=reason)
+        self._status, self._reason = status, reason
         self._fields = fields
         self._whole = body
         self._announced = announced
+        self._keep_alive = keep_alive
         self.trailers: Fields = []
         """What goes behind the last chunk, if that was announced; set before the answer ends."""
-        self._delimited = True
-        """The end of the body shows before the connection's."""
-        self._may_keep_alive = keep_alive
         self.gone = False
         """There is no client any more; what is written goes nowhere."""
+        self._connection: web.RequestHandler | None = None
+        self._bodiless = False
+        self._chunked = False
+        self._delimited = True
+        """The end of the body shows before the connection's."""
+        self._head = b""
+        """What is still to be written before anything else."""
+        self._over = False
 
-    async def _prepare_headers(self) -> None:
-        """Settle the framing; `Transfer-Encoding` and `Connection` are all that is added."""
-        request, writer = self._req, self._payload_writer
-        assert request is not None  # noqa: S101 - set by `prepare`
-        assert writer is not None  # noqa: S101 - set by `prepare`
-        if self.status == _SWITCHING:  # what follows is no HTTP
+    @property
+    def keep_alive(self) -> bool:
+        """The connection may serve again."""
+        return bool(self._keep_alive)
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Settle the head, which goes out with what comes first of the body, or with `flush`."""
+        if self._connection is not None:
+            return
+        self._connection = request.protocol
+        if self._transport is None:
+            raise ConnectionResetError
+        self._frame(request)
+        minor = 1 if request.version >= HttpVersion11 else 0
+        reason = self._reason.encode("utf-8", "surrogateescape")
+        self._head = b"HTTP/1.%d %d %b\r\n%b\r\n" % (minor, self._status, reason, _lines(self._fields))
+        if self._status == _SWITCHING:
+            self.flush()
+
+    def _frame(self, request: web.BaseRequest) -> None:
+        """Settle how the body's end shows; `Transfer-Encoding` and `Connection` are all that is added."""
+        if self._status == _SWITCHING:  # what follows is no HTTP
             self._keep_alive = False
             return
-        keep = request.keep_alive and self._may_keep_alive
-        sized = any(name.lower() == b"content-length" for name, _ in self._fields)
-        if not (sized or request.method == "HEAD" or self.status in _BODILESS_STATUSES):
-            if request.version >= HttpVersion11:
-                writer.enable_chunking()
+        keep = request.keep_alive and self._keep_alive
+        modern = request.version >= HttpVersion11
+        self._bodiless = request.method == "HEAD" or self._status in _BODILESS_STATUSES
+        if not self._bodiless and first(self._fields, b"content-length") is None:
+            if modern:
+                self._chunked = True
                 self._fields.append((b"Transfer-Encoding", b"chunked"))
                 if self._announced:
                     self._fields.append((b"Trailer", b", ".join(self._announced)))
@@ -105,16 +128,80 @@ class RawAnswer(web.StreamResponse):
                 keep = self._delimited = False
         if not keep:
             self._fields.append((b"Connection", b"close"))
-        elif request.version < HttpVersion11:
+        elif not modern:
             self._fields.append((b"Connection", b"keep-alive"))
         self._keep_alive = keep
+
+    @property
+    def _transport(self) -> asyncio.Transport | None:
+        """What leads to the client, if it is still there."""
+        transport = self._connection.transport if self._connection is not None else None
+        return None if transport is None or transport.is_closing() else transport
+
+    def send(self, data: bytes) -> bool:
+        """Write a piece of the body in this turn of the loop; tell whether there is somebody to take it.
+
+        Whether the client keeps up is for `heed` to say.
+        """
+        transport = self._transport
+        if self.gone or transport is None:
+            return False
+        head, self._head = self._head, b""
+        if self._chunked:
+            transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        else:
+            transport.write(head + data if head else data)
+        return True
+
+    def flush(self) -> None:
+        """Write the head, if it has not gone out."""
+        transport = self._transport
+        if self._head and transport is not None and not self.gone:
+            transport.write(self._head)
+            self._head = b""
+
+    def heed(self, on_clog: Callable[[bool], None] | None) -> None:
+        """Tell `on_clog` whether the client takes less than it is sent, now and whenever that changes."""
+        if isinstance(self._connection, Connection):
+            self._connection.on_clog = on_clog
+            if on_clog is not None:
+                on_clog(self._connection.writing_paused)
+
+    async def taken_up(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        if self._connection is not None and self._connection.writing_paused and not self.gone:
+            await self._connection._drain_helper()  # noqa: SLF001 - there is no public way
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece of the body, at the client's pace; raises ConnectionResetError where it has left."""
+        if not self.send(bytes(data)):
+            raise ConnectionResetError
+        await self.taken_up()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the answer, with the body it was made with if it has not been written."""
+        if self._over:
+            return
+        self._over = True
+        data = self._whole or data
+        if data and not self._bodiless and not self.send(data):
+            raise ConnectionResetError
+        transport = self._transport
+        if transport is None:
+            raise ConnectionResetError
+        end = b"0\r\n%b\r\n" % _lines(self.trailers) if self._chunked else b""
+        if self._head or end:
+            transport.write(self._head + end)
+            self._head = b""
+        await self.taken_up()
 
     def break_off(self) -> None:
         """End the answer so that the client sees it broken, after what has been written of it.
 
         Where only the connection's end says where the body ends, what is unsent is given up for that.
         """
-        transport = self._req.transport if self._req is not None else None
+        self.flush()
+        transport = self._connection.transport if self._connection is not None else None
         if transport is None:
             return
         if self._delimited:
@@ -123,63 +210,49 @@ class RawAnswer(web.StreamResponse):
         else:
             reset(transport)
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """End the answer, with the body it was made with if it has not been written."""
-        request, writer = self._req, self._payload_writer
-        bodiless = request is not None and request.method == "HEAD"
-        data = data if bodiless else self._whole or data
-        if self.trailers and isinstance(writer, StreamWriter) and writer.chunked:
-            if data:
-                await self.write(data)
-            writer.chunked = False  # the last chunk stands here, for aiohttp's takes nothing behind it
-            data = b"0\r\n%s\r\n" % _lines(self.trailers)
-        await super().write_eof(data)
-
-    async def _write_headers(self) -> None:
-        request, writer = self._req, self._payload_writer
-        assert request is not None  # noqa: S101 - set by `prepare`
-        minor = 1 if request.version >= HttpVersion11 else 0
-        reason = (self.reason or "").encode("utf-8", "surrogateescape")
-        head = b"HTTP/1.%d %d %s\r\n%s\r\n" % (minor, self.status, reason, _lines(self._fields))
-        # `write_headers` takes text only, and drops bytes that are not UTF-8.
-        writer._headers_buf = head  # type: ignore[union-attr] # noqa: SLF001
-        writer.send_headers()  # type: ignore[union-attr]
-
 
 def _lines(fields: Fields) -> bytes:
-    return b"".join([b"%s: %s\r\n" % field for field in fields])
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 class PatientAnswer(RawAnswer):
     """An answer that goes on being made when its client has gone."""
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write the head."""
-        return await self._unless_gone(super().prepare(request))
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Settle the head."""
+        await self._unless_gone(super().prepare(request))
 
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write a piece of the body."""
-        await self._unless_gone(super().write(data))
+    async def taken_up(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        await self._unless_gone(super().taken_up())
 
     async def write_eof(self, data: bytes = b"") -> None:
         """End the answer."""
         await self._unless_gone(super().write_eof(data))
 
-    async def _unless_gone(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    async def _unless_gone(self, work: Coroutine[Any, Any, None]) -> None:
         if self.gone:
             work.close()
-            return None
+            return
         try:
-            return await work
+            await work
         except ConnectionError:
             self.gone = True
-            return None
 
 
 class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `eof_received`, aiohttp's has no say
     """One client's connection: notes when a request began, and does not wait for a slow head for ever."""
 
-    __slots__ = ("_began", "_body", "_head_bytes", "_head_timer", "_listener", "_look_timer", "end")
+    __slots__ = (
+        "_began",
+        "_body",
+        "_head_bytes",
+        "_head_timer",
+        "_listener",
+        "_look_timer",
+        "end",
+        "on_clog",
+    )
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__(listener, **options)
@@ -193,6 +266,8 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         """That have come of a head that is still to end."""
         self._look_timer: asyncio.TimerHandle | None = None
         self.end: End | None = None
+        self.on_clog: Callable[[bool], None] | None = None
+        """Told when the client takes less than it is sent, and when it has caught up or is gone."""
 
     def data_received(self, data: bytes) -> None:
         """Note the first byte of a request; give its head so much time and room and no more."""
@@ -216,8 +291,22 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         if self._messages:
             self._spoil()
 
+    def pause_writing(self) -> None:
+        """Take note that the client takes less than it is sent."""
+        super().pause_writing()
+        if self.on_clog is not None:
+            self.on_clog(True)
+
+    def resume_writing(self) -> None:
+        """Take note that the client has caught up."""
+        super().resume_writing()
+        if self.on_clog is not None:
+            self.on_clog(False)
+
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the timers."""
+        """Forget the timers, and hold nothing up for a client that is no more."""
+        if self.on_clog is not None:
+            self.on_clog(False)
         self._stop_head_timer()
         self._stop_looking()
         super().connection_lost(exc)

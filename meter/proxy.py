@@ -40,13 +40,10 @@ from meter.switching import End
 from meter.tap import Tap
 from meter.trace import parent
 from meter.tunnel import Tunnel
-from meter.upstream import address
 from meter.websocket import deflates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-
-    from yarl import URL
 
     from meter.backgrounds import Backgrounds
     from meter.capture import Capture
@@ -135,9 +132,9 @@ class Proxy:
 
     async def _pass(self, request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
         try:
-            url = self._route(request, passage)
+            place = self._route(request, passage)
             # No name is given to the body: it would stay in memory for as long as the answer streams.
-            answer = await self._dispatch.send(passage, url, await self._intake.body(request, passage))
+            answer = await self._dispatch.send(passage, *place, await self._intake.body(request, passage))
             try:
                 pass_on = self._switch if answer.switches else self._relay
                 return await pass_on(request, passage, answer)
@@ -164,7 +161,8 @@ class Proxy:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if passage.upstream in self._drains and passage.attempts and not passage.upgrade:
+            drained = passage.upstream in self._drains and passage.attempts and not passage.upgrade
+            if drained and not task.done():
                 self._go_on(passage, task)
             else:
                 task.cancel()
@@ -185,7 +183,6 @@ class Proxy:
 
         def ended(task: asyncio.Task[web.StreamResponse]) -> None:
             timer.cancel()
-            self._state.drains -= 1
             del self._left_behind[passage.id]
             task.cancelled() or task.exception()  # nobody else will ask for it
 
@@ -243,8 +240,8 @@ class Proxy:
         self._live[passage.id] = passage
         return passage
 
-    def _route(self, request: web.BaseRequest, passage: Passage) -> URL:
-        """Settle key, tags, upstream and dialect; return what is asked of the upstream.
+    def _route(self, request: web.BaseRequest, passage: Passage) -> tuple[str, str]:
+        """Settle key, tags, upstream and dialect; return the upstream's origin and what is asked there.
 
         Raises Refusal where that is nothing; by then the exchange is counted as in flight.
         """
@@ -275,7 +272,7 @@ class Proxy:
             raise Refusal(404, "no_upstream", "no upstream serves this path")
         if self._budgets.stops and _spends(passage):
             self._stay_within_budget(passage)
-        return address(self._routes.origin(found.upstream), found.target)
+        return self._routes.origin(found.upstream), found.target
 
     def _stay_within_budget(self, passage: Passage) -> None:
         """Refuse what somebody asks for who has spent a budget that stops."""
@@ -466,6 +463,8 @@ class Proxy:
         self._intake.let_go(passage)
         if passage.entered:
             self._state.leave(passage.upstream, passage.operation)
+        if passage.left:
+            self._state.drains -= 1
         now = self._now()
         if passage.tap is not None:
             passage.tap.end(now)

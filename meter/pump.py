@@ -1,7 +1,9 @@
 """Moves an answer's body from the upstream to the client, piece by piece.
 
-Each piece is written first and read after, or, while something is to be hidden, edited and then written. The
-client's pace is the upstream's. Where the upstream breaks off, the client's connection is broken too.
+Each piece is written first and read after, or, while something is to be hidden, edited and then written: in
+the turn of the loop in which it came, unless that takes long. No task wakes up for a piece: that alone would
+cost more than all the rest. The client's pace is the upstream's. Where the upstream breaks off, the client's
+connection is broken too.
 
 An answer whose head is to say what it cost is held before that, as far as there is room for it.
 """
@@ -9,6 +11,7 @@ An answer whose head is to say what it cost is held before that, as far as there
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -59,6 +62,15 @@ class Pump:
         self._tap = tap
         self._answer = answer
         self._out: RawAnswer | None = None
+        self._backlog: deque[bytes] = deque()
+        """Pieces that have to wait, for one that takes long is being read."""
+        self._clogged = False
+        """The client takes less than there is."""
+        self._over = False
+        self._error: Exception | None = None
+        self._turn: asyncio.Future[None] | None = None
+        """What `run` waits for: something that it has to do."""
+        self._release: asyncio.TimerHandle | None = None
         self._now = now
         self._left = drain_bytes
         self._held = bytearray()  # a list of pieces, each as short as the upstream likes, would hold far more
@@ -91,22 +103,96 @@ class Pump:
         self._out = out
         try:
             await self._let_out()
-            while self._ended is None and (piece := await self._next()):
-                await self._pass_on(piece)
+            if self._ended is None:
+                await self._flow(out)
         except (TimedOutError, BrokenOffError) as error:
             self._passage.broke(Outcome.TIMEOUT if isinstance(error, TimedOutError) else Outcome.TRUNCATED)
-            await self._write(self._tap.end(self._now()))
+            self._write(self._tap.end(self._now()))
             out.break_off()  # a clean end would forge a complete answer
             raise ConnectionAbortedError from None
+        finally:
+            self._wait_no_longer()
         ended = self._now() if self._ended is None else self._ended
-        await self._write(self._tap.end(ended))
+        self._write(self._tap.end(ended))
         return ended
 
     async def _let_out(self) -> None:
-        """Write what was held."""
+        """Write what was held, at the client's pace."""
         held, self._held = self._held, bytearray()
         for at in range(0, len(held), _SLICE):
-            await self._write(bytes(held[at : at + _SLICE]))
+            self._write(bytes(held[at : at + _SLICE]))
+            assert self._out is not None  # noqa: S101 - there is something to write to by now
+            await self._out.taken_up()
+
+    async def _flow(self, out: RawAnswer) -> None:
+        """Let the rest come by itself, and do what takes long."""
+        out.heed(self._clog)
+        self._answer.flow(self._came, self._ends)
+        out.flush()
+        while self._backlog or not self._over:
+            if not self._backlog:
+                self._turn = asyncio.get_running_loop().create_future()
+                await self._turn
+            while self._backlog:
+                await self._pass_on(self._backlog.popleft())
+            self._hold()
+        out.heed(None)
+        if self._error is not None:
+            raise self._error
+
+    # What happens.
+
+    def _came(self, piece: bytes) -> None:
+        """Take a piece that has just come."""
+        try:
+            if self._release is not None:
+                self._wait_no_longer()
+            if self._backlog or not self._tap.is_read_at_once(piece):
+                self._backlog.append(piece)
+                self._hold()
+                self._wake()
+                return
+            now = self._now()
+            self._spend(piece)
+            if self._tap.hiding:
+                self._write(self._tap.edit(piece, now))
+                if self._tap.waiting:
+                    loop = asyncio.get_running_loop()
+                    self._release = loop.call_later(_KEPT_BACK_SECONDS, self._let_go)
+            else:
+                self._write(piece)
+                self._tap.watch(piece, now)
+        except Exception as error:  # noqa: BLE001 - whoever waits in `run` hears of it
+            self._ends(error)
+
+    def _ends(self, error: Exception | None) -> None:
+        """Take note that no more comes."""
+        if not self._over:
+            self._over, self._error = True, error
+            self._answer.forget()
+        self._wake()
+
+    def _clog(self, clogged: bool) -> None:
+        self._clogged = clogged
+        self._hold()
+
+    def _hold(self) -> None:
+        self._answer.hold(self._clogged or bool(self._backlog))
+
+    def _wake(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def _let_go(self) -> None:
+        """Write an event that was held for the next, which does not come."""
+        self._release = None
+        if not self._backlog:
+            self._write(self._tap.release())
+
+    def _wait_no_longer(self) -> None:
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
 
     def _spend(self, piece: bytes) -> None:
         """Take a piece off what is still read with nobody to write it to; raise where that is used up."""
@@ -115,28 +201,20 @@ class Pump:
             if self._left < 0:
                 raise ConnectionAbortedError
 
-    async def _next(self) -> bytes:
-        """Return the answer's next piece; let go of an event that was held for it if it does not come."""
-        if self._tap.waiting:
-            try:
-                async with asyncio.timeout(_KEPT_BACK_SECONDS):
-                    return await self._answer.read()
-            except TimeoutError:
-                await self._write(self._tap.release())
-        return await self._answer.read()
+    # What takes long.
 
     async def _pass_on(self, piece: bytes) -> None:
-        """Write a piece, first as it came and then read, or, while something is to be hidden, edited."""
+        """Do as `_came`, giving way to other exchanges."""
         now = self._now()
         self._spend(piece)
         if not self._tap.hiding:
-            await self._write(piece)
+            self._write(piece)
             await self._read(piece, now)
             return
         for turn, edited in enumerate(self._tap.editing(piece, now)):
             if turn:
                 await asyncio.sleep(0)
-            await self._write(edited)
+            self._write(edited)
         if self._tap.damaged:
             raise BrokenOffError
 
@@ -151,10 +229,8 @@ class Pump:
                 pass
             raise
 
-    async def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         out = self._out
-        if data and out is not None:
-            await out.write(data)
-            if not out.gone:
-                self._passage.response_bytes += len(data)
-                self._passage.delivered = self._passage.response_bytes == self._length
+        if data and out is not None and out.send(data):
+            self._passage.response_bytes += len(data)
+            self._passage.delivered = self._passage.response_bytes == self._length

@@ -173,6 +173,11 @@ class Tap:
 
     # The answer's body.
 
+    def is_read_at_once(self, piece: bytes) -> bool:
+        """Tell whether a piece can be read as it came, and does not take long."""
+        plain = self._readable and self._decoder is None
+        return plain and (len(piece) <= _AT_ONCE or self._splitter is None)
+
     def watch(self, piece: bytes, now: float) -> None:
         """Read a piece that has gone out as it came; `now` is when it came."""
         for _ in self.watching(piece, now):
@@ -180,7 +185,7 @@ class Tap:
 
     def watching(self, piece: bytes, now: float) -> Iterable[None]:
         """Read as `watch` does, giving way by a `yield` where there is much to read in a piece."""
-        if not self._is_read_at_once(piece):
+        if not self.is_read_at_once(piece):
             return self._watching(piece, now)
         self._read(piece, now)
         return ()
@@ -199,7 +204,7 @@ class Tap:
 
     def editing(self, piece: bytes, now: float) -> Iterable[bytes]:
         """Edit as `edit` does, and yield what goes out of it in its turn."""
-        if self._is_read_at_once(piece):
+        if self.is_read_at_once(piece):
             return (self._edited(piece, now),)
         return (self._edited(stretch, now) for stretch in self._cut_up(piece))
 
@@ -283,11 +288,6 @@ class Tap:
         return reckon(dialect, self._request, facts, outcome, estimate=self._estimate)
 
     # Inside.
-
-    def _is_read_at_once(self, piece: bytes) -> bool:
-        """Tell whether a piece can be read as it came, and does not take long."""
-        plain = self._readable and self._decoder is None
-        return plain and (len(piece) <= _AT_ONCE or self._splitter is None)
 
     def _cut_up(self, piece: bytes) -> Iterator[bytes]:
         """Yield what a piece says, in stretches each of which can be read at once."""

@@ -19,7 +19,7 @@ import pytest
 from stage import ask, post, running_house, says, until
 
 from meter.settings import load
-from meter.upstream import Client, TimedOutError, address
+from meter.upstream import Client, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -531,7 +531,7 @@ class TestUpstreams:
             async with Client(load(None, told | {"timeouts": {"connect": "50ms"}}, environ={})) as client:
                 with pytest.raises(TimedOutError) as caught:
                     async with asyncio.timeout(5):
-                        await client.send("up", "GET", address(url, "/x"), [], None)
+                        await client.send("up", "GET", url, "/x", fields=[], body=None)
         finally:
             released.set()
 

@@ -840,7 +840,7 @@ PARTS = {
     "routes": "meter.routing.Routes.match",
     "upstream": "meter.upstream.Client.send",
     "rendering": "meter.sinks.prometheus.PrometheusSink.render",
-    "listener": "meter.listener.RawAnswer._prepare_headers",
+    "listener": "meter.listener.RawAnswer._frame",
 }
 
 

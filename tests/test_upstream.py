@@ -19,7 +19,6 @@ from meter.upstream import (
     Client,
     TimedOutError,
     UnreachableError,
-    address,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Talk:
     ) -> Answer:
         """Send a request; fail where nothing comes of it for a while."""
         async with asyncio.timeout(5):
-            return await self.client.send("up", method, address(self.url, target), fields or [], body)
+            return await self.client.send("up", method, self.url, target, fields=fields or [], body=body)
 
     async def whole(self, method: str = "GET") -> bytes:
         """Send a request and read all of its answer."""
@@ -325,7 +324,7 @@ class TestReading:
                 fields = [(b"Content-Length", b"30000000")]
                 with pytest.raises(TimedOutError):
                     async with asyncio.timeout(3):
-                        await client.send("up", "POST", address(url, "/x"), fields, body)
+                        await client.send("up", "POST", url, "/x", fields=fields, body=body)
 
     async def test_lets_a_slow_client_take_its_time(self) -> None:
         """How long a body takes to come from the client is nothing the upstream is timed out for."""
@@ -523,7 +522,7 @@ class TestTwice:
         told = {"upstreams": [{"name": "up", "base_url": "http://127.0.0.1:1", "default": True}]}
         async with Client(load(None, told, environ={})) as client:
             with pytest.raises(UnreachableError):
-                await client.send("up", "GET", address("http://127.0.0.1:1", "/x"), [], None)
+                await client.send("up", "GET", "http://127.0.0.1:1", "/x", fields=[], body=None)
 
 
 async def _read_on(answer: Answer, got: list[bytes]) -> None:
