@@ -25,6 +25,7 @@ from meter.capture import Capture
 from meter.keys import Keys, salt_from
 from meter.ledger.errors import LedgerDeniedError, LedgerError
 from meter.ledger.questions import Questions
+from meter.live import Live
 from meter.parts import parts_of
 from meter.ports import listen, listener_for, settle, tls_context
 from meter.prices.file import PriceFileError
@@ -67,7 +68,7 @@ _FIXED_WITHIN = (("tracing", "endpoint"), ("tracing", "protocol"), ("metrics", "
 """The same of sections whose other settings may change; whoever tells reads these at the start alone."""
 
 _LAG_SECONDS = 0.5
-"""How often the event loop's lateness is measured."""
+"""How often it is measured how late the event loop is, and looked how much is under way."""
 
 _BUDGETS_SECONDS = 10.0
 """How often the ledger is asked what others have spent."""
@@ -113,11 +114,20 @@ class Running:
         self._report = _Report(self.prometheus, journal)
         journal.tell(partial(self.prometheus.sink_dropped, "log"), partial(self._report, "log"))
         self.recent = Recent()
+        self.live = Live(time.time())
         self._telemetry = self._telling()
         ledger = None if url is None else self._ledger(url)
         self._questions = None if url is None else Questions(url)
         """What the admin port asks of the ledger."""
-        sinks = (self.prometheus, self._lines, self.budgets, self.recent, ledger, self._telemetry)
+        sinks = (
+            self.prometheus,
+            self._lines,
+            self.budgets,
+            self.recent,
+            self.live,
+            ledger,
+            self._telemetry,
+        )
         self.sinks = Sinks((sink for sink in sinks if sink is not None), self._report)
         self._catalogue = catalogue
         self._backgrounds = Backgrounds()
@@ -322,6 +332,7 @@ class Running:
             questions=self._questions,
             budgets=self.budgets,
             recent=self.recent,
+            live=self.live,
             keys=Keys(self._settings.keys, salt_from(os.environ)),
         )
 
@@ -358,7 +369,7 @@ async def serving(
         stack.enter_context(_library_log(journal))
         stack.push_async_callback(running.let_go)
         await running.listen(stack, parts)
-        for work in (_measure_lag(running.prometheus), running.keep_fresh()):
+        for work in (_look_around(running), running.keep_fresh()):
             await stack.enter_async_context(_background(work))
         try:
             yield running
@@ -445,11 +456,13 @@ class _Report:
             self._log.note(level, "sink_failing", sink=part, exception=exception, **reason)
 
 
-async def _measure_lag(prometheus: PrometheusSink) -> None:
+async def _look_around(running: Running) -> None:
+    """Look every so often how late the event loop is, and how much is under way; never returns."""
     while True:
         due = time.monotonic() + _LAG_SECONDS
         await asyncio.sleep(_LAG_SECONDS)
-        prometheus.observe_lag(max(0.0, time.monotonic() - due))
+        running.prometheus.observe_lag(max(0.0, time.monotonic() - due))
+        running.live.look(time.time(), running.state.busy)
 
 
 @asynccontextmanager

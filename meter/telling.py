@@ -6,7 +6,10 @@ they all ask here. Nothing here knows a query or a credential, and only `content
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,12 +18,20 @@ from meter.exchange import Outcome
 from meter.labels import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from decimal import Decimal
-
     from meter.exchange import Exchange
 
-__all__ = ["Loudness", "content", "fields", "level", "line", "plain", "rfc3339", "rounded"]
+__all__ = [
+    "Loudness",
+    "content",
+    "fields",
+    "level",
+    "line",
+    "plain",
+    "printable",
+    "rfc3339",
+    "rounded",
+    "tellable",
+]
 
 _QUIET = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CLIENT_CLOSED})
 """Outcomes that are nobody's trouble but the client's."""
@@ -130,3 +141,33 @@ def plain(amount: Decimal | None) -> msgspec.Raw | None:
 def rounded(seconds: float | None) -> float | None:
     """Give a time in whole microseconds; `None` where it is unknown."""
     return None if seconds is None else round(seconds, 6)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def tellable(value: Any) -> Any:
+    """Give a value for msgspec: amounts with all their digits, moments as the log has them."""
+    match value:
+        case str():  # without lone surrogates, which UTF-8 cannot say
+            return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+        case Decimal():
+            return plain(value)
+        case datetime():
+            return rfc3339(value)
+        case Mapping():
+            return {tellable(name): tellable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [tellable(inner) for inner in value]
+    return value
+
+
+def printable(text: str) -> str:
+    """Return a text with its control, direction and other signs that do not show spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else _spelled(sign) for sign in text)
+
+
+def _spelled(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()

@@ -26,6 +26,7 @@ from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
 from meter.keys import Keys
 from meter.labels import Admission
 from meter.listener import Listener
+from meter.live import Live
 from meter.recent import Recent
 from meter.settings import Admin as AdminSettings
 from meter.settings import Settings
@@ -305,6 +306,13 @@ class Ledger:
             "total": SUMS,
         }
 
+    def waste(self, since: datetime, until: datetime) -> Mapping[str, Any]:
+        """Return one row."""
+        self._ask("waste", since, until)
+        wasted = {"key": "x", **SUMS, "tokens": 11}
+        lists: dict[str, Any] = dict.fromkeys(("cancelled", "cut_short", "rate_limited", "unread"), ())
+        return {"since": since, "until": until, "keys": [wasted], **lists}
+
     def exchanges(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return two exchanges."""
         self._ask("exchanges", limit)
@@ -327,7 +335,7 @@ def admin_port(**told: Any) -> Iterator[str]:
     """Serve the admin port of these parts; yield its URL."""
     token = told.pop("token", None)
     admission = Admission(models=(), keys=(), label_names=(), limits=Settings(upstreams=()).limits.series)
-    state = State([])
+    state = told.pop("state", State([]))
     prometheus = PrometheusSink(
         admission=admission, state=state, version="0", upstreams=(), sinks=(), catalogue=None
     )
@@ -484,6 +492,71 @@ class TestUsage:
         assert "sk-secret" not in str(refused(asking, "/api/usage?sk-secret=1&key=sk-secret"))
 
 
+class TestWaste:
+    """`/api/waste` asks the ledger."""
+
+    def test_is_the_ledgers(self, asking: str, ledger: Ledger) -> None:
+        """It is what the ledger tells of the span, amounts with every digit."""
+        answer = told(asking, "/api/waste?since=2026-01-31&until=2026-02-01T12:00Z")
+
+        assert [("waste", datetime(2026, 1, 31, tzinfo=UTC), NOW)] == ledger.asked
+        assert ("2026-02-01T12:00:00.000000Z", "0.000000012300", []) == (
+            answer["until"],
+            answer["keys"][0]["cost_usd"],
+            answer["unread"],
+        )
+
+    def test_refusals(self, asking: str, ledgerless: str, ledger: Ledger) -> None:
+        """Other parameters are 400; without a ledger, or where it does not answer, it is 503."""
+        assert (400, "got a parameter that is not known, expected any of since, until") == refused(
+            asking, "/api/waste?by=key"
+        )
+        assert (503, "the ledger is off") == refused(ledgerless, "/api/waste")
+        ledger.error = OSError("no such table")
+        assert (503, "the ledger did not answer") == refused(asking, "/api/waste")
+
+
+class TestLive:
+    """`/api/live` says what goes by."""
+
+    def test_what_goes_by(self) -> None:
+        """Sums, percentiles and cells are there without a ledger, and what is under way by upstream."""
+        state = State(["up", "other"])
+        state.enter("up", "chat")
+        state.enter("up", "models")
+        state.enter("none", "other")
+        for _ in range(3):
+            state.missed("other", "no")
+        live = Live(datetime.now(UTC).timestamp() - 100)
+        live(exchange(1, ttft_s=0.25, started_at=datetime.now(UTC).timestamp() - 9))
+        live(exchange(2, started_at=datetime.now(UTC).timestamp() - 30, outcome=Outcome.TIMEOUT))
+        live.look(datetime.now(UTC).timestamp() - 40, 5)
+        with admin_port(live=live, state=state) as url:
+            answer = told(url, "/api/live")
+            fits(json.loads(get(url, "/api/live")[2]), DESCRIPTION["components"]["schemas"]["Live"])
+
+        assert (3, False, False) == (answer["in_flight"], answer["draining"], answer["ledger"])
+        assert [
+            {"name": "up", "up": True, "in_flight": 2},
+            {"name": "other", "up": False, "in_flight": 0},
+        ] == answer["upstreams"]
+        assert (60, 1, 22, "0.000085000000", "0.5") == (
+            *(answer[name] for name in ("window_s", "errors", "tokens", "cost_usd", "error_share")),
+        )
+        assert {"p50": "0.25", "p90": "0.25", "p99": "0.25"} == answer["ttft_s"]
+        assert 5 == max(cell["in_flight"] for cell in answer["cells"])
+
+    def test_with_a_ledger(self, asking: str, ledger: Ledger) -> None:
+        """It says that there is a ledger, and asks it nothing."""
+        assert told(asking, "/api/live")["ledger"] is True
+        assert [] == ledger.asked
+
+    def test_takes_no_parameters(self, asking: str) -> None:
+        """A parameter is 400, and HEAD has no body."""
+        assert (400, "got a parameter that is not known, expected none") == refused(asking, "/api/live?x=1")
+        assert (200, b"") == get(asking, "/api/live", method="HEAD")[::2]
+
+
 class TestExchanges:
     """`/api/exchanges` has what the log has."""
 
@@ -578,6 +651,8 @@ class TestMissing:
             rows[0]["operations"],
             rows[0]["usage"],
         )
+        line_of_b = '  - {model: "b", upstream: "up", per_million_tokens: {input: ?, output: ?}}'
+        assert line_of_b == rows[0]["line"]
         moments = [line(each)["timestamp"] for each in recent.last()[1::-1]]
         assert moments == [rows[0]["first"], rows[0]["last"]]
 
@@ -587,6 +662,7 @@ class TestMissing:
 
         assert ("missing", datetime(2026, 1, 31, tzinfo=UTC)) == ledger.asked[0]
         assert "2026-02-01T12:00:00.000000Z" == rows[0]["last"]
+        assert '  - {model: "m", upstream: "up", per_million_tokens: {input: ?}}' == rows[0]["line"]
 
 
 class TestBudgets:
@@ -681,7 +757,15 @@ class TestOwn:
 class TestWho:
     """What is below `/api` is nobody's business but the operator's."""
 
-    PATHS = ("/api/usage", "/api/exchanges", "/api/exchanges/x", "/api/prices/missing", "/api/budgets")
+    PATHS = (
+        "/api/live",
+        "/api/usage",
+        "/api/waste",
+        "/api/exchanges",
+        "/api/exchanges/x",
+        "/api/prices/missing",
+        "/api/budgets",
+    )
 
     @pytest.mark.parametrize("path", [*PATHS, "/api/openapi.json", "/api/nothing"])
     def test_wants_the_token(self, ledger: Ledger, path: str) -> None:
@@ -691,7 +775,7 @@ class TestWho:
             assert 401 == refused(url, path, "Authorization: Bearer x")[0]
             assert 401 != get(url, path, BEARER)[0]
 
-    @pytest.mark.parametrize("path", PATHS[:2])
+    @pytest.mark.parametrize("path", PATHS[:4])
     def test_methods(self, asking: str, path: str) -> None:
         """GET and HEAD answer, nothing else does."""
         status, fields, body = get(asking, path, method="HEAD")
@@ -821,7 +905,8 @@ class TestHouse:
         for path, page in DESCRIPTION["paths"].items():
             asked = path.replace("{id}", str(house.lines()[0]["id"]))
             status, fields, body = get(house.admin_url, asked, BEARER)
-            assert status == (503 if path in {"/api/usage", "/usage/me"} and not kept else 200), path
+            needs_ledger = path in {"/api/usage", "/api/waste", "/usage/me"}
+            assert status == (503 if needs_ledger and not kept else 200), path
             content = page["get"]["responses"][str(status)]["content"]
             kind = fields["content-type"].partition(";")[0]
             if kind == "application/json":
@@ -836,6 +921,15 @@ class TestHouse:
         names = ("upstream", "model", "operations", "requests", "tokens", "usage")
         expected = ["up", "of-nobody", ["chat"], 1, 11, {"input": 9, "output": 2}]
         assert expected == [row[name] for name in names]
+
+    def test_what_goes_by(self, house: House, kept: bool) -> None:
+        """What passed is in the last minute once its second is over, and none of it is under way."""
+        live = until(lambda: (now := told(house.admin_url, "/api/live", BEARER))["requests"] == 3 and now)
+
+        assert (kept, 0, 0, [{"name": "up", "up": True, "in_flight": 0}]) == tuple(
+            live[name] for name in ("ledger", "errors", "in_flight", "upstreams")
+        )
+        assert (33, Decimal("0.000085")) == (live["tokens"], Decimal(live["cost_usd"]))
 
     def test_what_is_spent(self, house: House, kept: bool) -> None:
         """A budget has what the priced exchanges cost together."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
 
+import msgspec
 import pytest
 
 from meter.exchange import Exchange, Outcome
 from meter.ids import uuid7
-from meter.telling import Loudness, content, level, line
+from meter.telling import Loudness, content, level, line, tellable
 
 
 def exchange(outcome: Outcome = Outcome.OK, id_: str | None = None, *, answer: str | None = None) -> Exchange:
@@ -73,3 +77,19 @@ def test_content_is_told_by_itself() -> None:
     assert {"question": None, "answer": "hello"} == content(answered)
     assert "hello" not in str(line(answered))
     assert (None, answered.id) == (answered.discreet.answer, answered.discreet.id)
+
+
+def test_tellable() -> None:
+    """Amounts keep their digits and moments are the log's, however deep; half characters are replaced."""
+    value = {
+        "costs": (Decimal("1E-12"), Decimal("NaN"), None),
+        "nested": [MappingProxyType({"when": datetime(2026, 1, 31, tzinfo=UTC)})],
+        "\udce9": "\u00e9\ud800",
+    }
+    expected = (
+        '{"costs":[0.000000000001,null,null],'
+        '"nested":[{"when":"2026-01-31T00:00:00.000000Z"}],'
+        '"\ufffd":"\u00e9\ufffd"}'
+    )
+
+    assert expected == msgspec.json.encode(tellable(value)).decode()

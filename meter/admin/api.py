@@ -1,4 +1,4 @@
-"""What programs ask the admin port: what was spent, what passed, what lacks a price, what is left.
+"""What programs ask the admin port: what goes by, what was spent, what lacks a price, what is left.
 
 The ledger answers, or, where it does not and that is enough, the ring of the last exchanges. Whatever takes
 long, down to the JSON of the answer, is made in a clerk's thread: no stream waits for it.
@@ -6,10 +6,12 @@ long, down to the JSON of the answer, is made in a clerk's thread: no stream wai
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from meter import __version__, live
 from meter.admin.answers import error_answer, json_answer, json_text
 from meter.admin.asking import (
     BusyError,
@@ -25,6 +27,7 @@ from meter.admin.description import DESCRIPTION
 from meter.admin.remembered import Remembered
 from meter.budget import ends
 from meter.keys import Keys, find_credential
+from meter.prices.lacking import with_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
 
     from meter.admin.asking import Budgets, Memory, Questions
     from meter.budget import Budget
+    from meter.live import Live
     from meter.recent import Recent
+    from meter.state import State
 
     Page: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -45,7 +50,7 @@ OWN = "/usage/me"
 """Where callers show their own credential."""
 
 _EXCHANGES = "/api/exchanges"
-_SLOW = ("usage", "exchanges", "exchange", "missing", "own")
+_SLOW = ("live", "usage", "waste", "exchanges", "exchange", "missing", "own")
 """What a clerk each is there for, so that one question does not wait for another."""
 _OWN_CREDENTIALS = ("key", "api-key")
 """Parameters in which callers may show theirs."""
@@ -70,18 +75,25 @@ class Api:
 
     def __init__(
         self,
+        state: State,
+        live: Live,
+        *,
         questions: Questions | None = None,
         budgets: Budgets | None = None,
         recent: Recent | None = None,
         keys: Keys | None = None,
     ) -> None:
+        self._state = state
+        self._live = live
         self._questions = questions
         self._budgets = budgets
         self._recent = recent
         self._keys = keys or Keys((), None)
         self._clerks = {name: Clerk() for name in _SLOW}
         self.pages: Mapping[str, Page] = {
+            "/api/live": self._going_by,
             "/api/usage": self._usage,
+            "/api/waste": self._waste,
             _EXCHANGES: self._exchanges,
             "/api/prices/missing": self._missing,
             "/api/budgets": self._standing,
@@ -99,9 +111,22 @@ class Api:
 
     # Pages.
 
+    async def _going_by(self, request: web.BaseRequest) -> web.Response:
+        parameters(_query(request))
+        # What is under way changes in this thread; what takes long, the percentiles, is left to a clerk.
+        under_way = {"version": __version__, "ledger": self._questions is not None, **_under_way(self._state)}
+        snapshot = self._live.snapshot(_now().timestamp())
+        return json_answer(
+            await self._answered("live", lambda: json_text({**under_way, **live.told(snapshot)}))
+        )
+
     async def _usage(self, request: web.BaseRequest) -> web.Response:
         told = parameters(_query(request), "by", *_SPAN, "where")
         return await self._spent("usage", read_by(told), read_span(told, _now()), read_where(told))
+
+    async def _waste(self, request: web.BaseRequest) -> web.Response:
+        span = read_span(parameters(_query(request), *_SPAN), _now())
+        return await self._reckoned("waste", lambda ledger: ledger.waste(span.since, span.until))
 
     async def _own(self, request: web.BaseRequest) -> web.Response:
         """Tell callers what they spent themselves; of a key that nobody uses, the same as of one unused."""
@@ -119,7 +144,9 @@ class Api:
 
     async def _missing(self, request: web.BaseRequest) -> web.Response:
         since, _ = read_span(parameters(_query(request), "since"), _now())
-        return await self._recalled("missing", lambda memory: {"missing": memory.missing(since)})
+        return await self._recalled(
+            "missing", lambda memory: {"missing": list(map(with_line, memory.missing(since)))}
+        )
 
     async def _exchange(self, request: web.BaseRequest, *, id_: str) -> web.Response:
         parameters(_query(request))
@@ -141,15 +168,16 @@ class Api:
     async def _spent(
         self, clerk: str, by: list[str], span: Span, where: Mapping[str, list[str]]
     ) -> web.Response:
-        """Answer from the ledger, which alone can add up."""
-        if self._questions is None:
-            raise _NoAnswerError(503, _OFF)
-        usage = self._questions.usage
-        return json_answer(
-            await self._answered(
-                clerk, lambda: json_text(usage(by=by, since=span.since, until=span.until, where=where))
-            )
+        return await self._reckoned(
+            clerk, lambda ledger: ledger.usage(by=by, since=span.since, until=span.until, where=where)
         )
+
+    async def _reckoned(self, clerk: str, found: Callable[[Questions], Mapping[str, Any]]) -> web.Response:
+        """Answer from the ledger, which alone can add up."""
+        questions = self._questions
+        if questions is None:
+            raise _NoAnswerError(503, _OFF)
+        return json_answer(await self._answered(clerk, lambda: json_text(found(questions))))
 
     async def _recalled(self, clerk: str, found: Callable[[Memory], Any]) -> web.Response:
         """Answer from the ledger; where there is none, or it does not answer or know yet, from the ring."""
@@ -201,6 +229,17 @@ def _now() -> datetime:
 
 def _query(request: web.BaseRequest) -> str:
     return request.raw_path.partition("?")[2]
+
+
+def _under_way(state: State) -> dict[str, Any]:
+    """Tell what is under way, in all and by upstream."""
+    in_flight: Counter[str] = Counter()
+    for (upstream, _), count in state.in_flight.items():
+        in_flight[upstream] += count
+    upstreams = [
+        {"name": name, "up": up, "in_flight": in_flight[name]} for name, up in state.upstream_up.items()
+    ]
+    return {"draining": state.draining, "in_flight": in_flight.total(), "upstreams": upstreams}
 
 
 def _stands(budget: Budget, spent: Decimal, now: datetime) -> dict[str, Any]:

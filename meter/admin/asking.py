@@ -80,6 +80,9 @@ class Questions(Memory, Protocol):
     ) -> Mapping[str, Any]:
         """Return `since`, `until`, `by`, `rows` and `total`; `where` has the values that a field may have."""
 
+    def waste(self, since: datetime, until: datetime) -> Mapping[str, Any]:
+        """Return `since`, `until`, and what was paid for and not used, by what it is."""
+
 
 class Budgets(Protocol):
     """What may be spent, and what has been."""

@@ -112,11 +112,57 @@ _SCHEMAS: dict[str, _Schema] = {
         response_bytes=_COUNT,
         upstream_request_id=_TEXT_OR_NULL,
     ),
+    "Live": _object(
+        at=_MOMENT,
+        started=_MOMENT,
+        version=_TEXT,
+        draining=_FLAG,
+        ledger=_FLAG,
+        in_flight=_COUNT,
+        upstreams=_list(_object(name=_TEXT, up=_FLAG, in_flight=_COUNT)),
+        window_s=_COUNT,
+        requests=_COUNT,
+        errors=_COUNT,
+        client_closed=_COUNT,
+        tokens=_COUNT,
+        cost_usd=_NUMBER,
+        requests_per_s=_NUMBER,
+        tokens_per_s=_NUMBER,
+        error_share=_NUMBER_OR_NULL,
+        ttft_s=_named("Percentiles"),
+        duration_s=_named("Percentiles"),
+        cell_s=_COUNT,
+        cells=_list(
+            _object(
+                at=_MOMENT,
+                requests=_COUNT,
+                errors=_COUNT,
+                tokens=_COUNT,
+                cost_usd=_NUMBER,
+                in_flight=_COUNT,
+                ttft_p50_s=_NUMBER_OR_NULL,
+                ttft_p99_s=_NUMBER_OR_NULL,
+                duration_p50_s=_NUMBER_OR_NULL,
+                duration_p99_s=_NUMBER_OR_NULL,
+            )
+        ),
+    ),
+    "Percentiles": _object(p50=_NUMBER_OR_NULL, p90=_NUMBER_OR_NULL, p99=_NUMBER_OR_NULL),
     "Exchanges": _object(exchanges=_list(_named("Exchange"))),
     "Usage": _object(
         since=_MOMENT, until=_MOMENT, by=_TEXTS, rows=_list(_named("Sums")), total=_named("Sums")
     ),
     "Sums": _sums(**_SUMS),
+    "Waste": _object(
+        since=_MOMENT,
+        until=_MOMENT,
+        keys=_list(_named("Wasted")),
+        cancelled=_list(_named("Wasted")),
+        cut_short=_list(_named("Wasted")),
+        rate_limited=_list(_named("Wasted")),
+        unread=_list(_object(key=_TEXT, model=_TEXT, written_tokens=_COUNT, read_tokens=_COUNT)),
+    ),
+    "Wasted": _sums(**_SUMS, tokens=_COUNT),
     "Missing": _object(
         missing=_list(
             _object(
@@ -129,6 +175,7 @@ _SCHEMAS: dict[str, _Schema] = {
                 units=_UNITS,
                 first=_MOMENT,
                 last=_MOMENT,
+                line=_TEXT_OR_NULL,
             )
         )
     ),
@@ -161,7 +208,7 @@ _UNTIL = _parameter("until", "To when, likewise; this moment is not in it. Else 
 _BY = _parameter(
     "by",
     "Fields that rows are told apart by, with commas between them: key, model, upstream, operation, outcome, "
-    "error_type, usage_source, price_status, day, hour, tag.<name>.",
+    "error_type, usage_source, price_status, day, hour, minute (of 48 hours at most), tag.<name>.",
 )
 _WHERE = _parameter(
     "where", "A field and the value that it must have, such as `key=search-team`; of one field, any of them."
@@ -224,10 +271,21 @@ DESCRIPTION: dict[str, Any] = {
             errors=("401",),
             **_OPEN,
         ),
+        "/api/live": _page(
+            "What goes by",
+            _json("What is under way, the last 60 seconds, the last 10 minutes in cells.", _named("Live")),
+            errors=_ASKED,
+        ),
         "/api/usage": _page(
             "What was used and spent",
             _json("Rows by what was asked by, and the total.", _named("Usage")),
             *(_BY, _SINCE, _UNTIL, _WHERE),
+            errors=_ASKED,
+        ),
+        "/api/waste": _page(
+            "What was paid for and not used",
+            _json("By key, and by key and model.", _named("Waste")),
+            *(_SINCE, _UNTIL),
             errors=_ASKED,
         ),
         "/api/exchanges": _page(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from meter.cli.terminal import printable
-from meter.telling import plain
+from meter.telling import tellable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,17 +52,5 @@ def _cell(value: Any) -> str:
 
 def as_json(value: Any) -> None:
     """Print a value as JSON, amounts as numbers with every digit, times as RFC 3339."""
-    document = msgspec.json.format(msgspec.json.encode(_plain(value)), indent=2).decode()
+    document = msgspec.json.format(msgspec.json.encode(tellable(value)), indent=2).decode()
     sys.stdout.write(_HIDDEN.sub(lambda sign: f"\\u{ord(sign[0]):04x}", document) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """Give a value in which no amount becomes a text or loses digits."""
-    match value:
-        case Decimal():
-            return plain(value)
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-    return value

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from meter.cli.exports import FORMATS, as_csv, as_json
 from meter.cli.ledgers import ledger_options, moment_of, opened, settings_of
 from meter.cli.parsing import OK, command
-from meter.cli.terminal import printable
 from meter.keys import masked
+from meter.prices.lacking import with_line
 
 if TYPE_CHECKING:
     import argparse
@@ -22,18 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 _CSV = ("upstream", "model", "operations", "requests", "tokens", "first", "last")
-
-_NO_MODEL = "none"
-"""What stands for the model of requests that named none; no entry can be about them."""
-
-_PER_UNIT = MappingProxyType(
-    {
-        "audio_seconds": "per_second",
-        "images": "per_image",
-        "searches": "per_search",
-        "characters": "per_character",
-    }
-)
 
 
 def add(actions: Any) -> None:
@@ -62,7 +48,7 @@ def _of_ledger(args: argparse.Namespace, since: datetime) -> list[dict[str, Any]
     from meter.ledger.reading import missing  # noqa: PLC0415  # SQLAlchemy
 
     with opened(settings_of(args)) as database:
-        return [asdict(each) for each in missing(database, since)]
+        return [with_line(asdict(each)) for each in missing(database, since)]
 
 
 def _of_proxy(args: argparse.Namespace, since: datetime) -> list[dict[str, Any]]:
@@ -70,7 +56,7 @@ def _of_proxy(args: argparse.Namespace, since: datetime) -> list[dict[str, Any]]
 
     answer = asked(settings_of(args), args.url, "/api/prices/missing", since=since.isoformat())
     try:
-        return [{**each, **_times(each)} for each in answer["missing"]]
+        return [with_line({**each, **_times(each)}) for each in answer["missing"]]
     except (LookupError, TypeError, ValueError):
         raise AskError(
             f"{masked(args.url)}: what answers there is not the admin port of this Meter"
@@ -96,24 +82,9 @@ def _tell(found: Sequence[Mapping[str, Any]], since: datetime) -> None:
         Column("last", "last seen, UTC", moment, spare=1),
     )
     table(columns, found, title=f"models without a price {when}")
-    entries = [_entry(each) for each in found if each["model"] != _NO_MODEL]
-    if entries:
+    lines = [each["line"] for each in found if each["line"] is not None]
+    if lines:
         sys.stdout.write(
             "# To a file of prices.files, with USD for each ?; then reload, and `meter reprice`.\n"
         )
-        sys.stdout.writelines(["prices:\n", *entries])
-
-
-def _entry(missing: Mapping[str, Any]) -> str:
-    amounts = ", ".join(f"{kind}: ?" for kind in missing.get("usage") or ())
-    prices = [f"per_million_tokens: {{{amounts}}}"] if amounts else []
-    prices += [f"{_PER_UNIT[unit]}: ?" for unit in missing.get("units") or () if unit in _PER_UNIT]
-    if not prices:
-        prices = ["per_request: ?"]
-    model, upstream = _quoted(missing["model"]), _quoted(missing["upstream"])
-    return f"  - {{model: {model}, upstream: {upstream}, {', '.join(prices)}}}\n"
-
-
-def _quoted(name: object) -> str:
-    # YAML takes JSON's texts, and Python's way to spell out what does not show.
-    return printable(json.dumps(str(name), ensure_ascii=False))
+        sys.stdout.writelines(f"{line}\n" for line in ("prices:", *lines))

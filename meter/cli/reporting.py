@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from meter.cli.exports import FORMATS, as_csv, as_json
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from meter.ledger.reading import Spend, Usage, Waste
+    from meter.ledger.reading import Spend, Usage
 
 __all__ = ["add"]
 
@@ -30,7 +29,7 @@ def add(commands: Any) -> None:
     report.add_argument(
         "--by",
         metavar="FIELDS",
-        help=f"key, model, upstream, operation, outcome, day, hour, tag.NAME, ... ({_BY})",
+        help=f"key, model, upstream, operation, outcome, day, hour, minute, tag.NAME, ... ({_BY})",
     )
     report.add_argument("--where", metavar="FIELD=VALUE", action="append", default=[], help="only these")
     report.add_argument("--waste", action="store_true", help="what was paid for and not used")
@@ -47,10 +46,10 @@ def _report(args: argparse.Namespace) -> int:
     where = _conditions(args.where)
     with opened(settings_of(args)) as database:
         if args.waste:
-            _show_waste(reading.waste(database, since=since, until=until), args.format)
+            _show_waste(reading.waste(database, since=since, until=until).told, args.format)
         else:
             found = reading.usage(database, by=by, since=since, until=until, where=where)
-            _show_usage(found, reading.told(found), args.format)
+            _show_usage(found, args.format)
     return OK
 
 
@@ -71,9 +70,9 @@ def _conditions(given: Sequence[str]) -> dict[str, list[str]]:
 _SUMS = ("requests", "errors", "cost_usd", "estimated_cost_usd", "unpriced_tokens")
 
 
-def _show_usage(usage: Usage, told: Mapping[str, Any], form: str) -> None:
+def _show_usage(usage: Usage, form: str) -> None:
     if form == "json":
-        as_json(told)
+        as_json(usage.told)
     elif form == "csv":
         as_csv((*usage.by, *_SUMS, *KINDS, *UNITS), map(_counted, usage.rows))
     else:
@@ -139,24 +138,16 @@ _WASTES = {
 _WASTE_KEYS = ("waste", "key", "model", "requests", "tokens", "cost_usd", "written_tokens", "read_tokens")
 
 
-def _show_waste(waste: Waste, form: str) -> None:
-    found = {name: [_wasted(each) for each in getattr(waste, name)] for name in _WASTES}
+def _show_waste(told: Mapping[str, Any], form: str) -> None:
     if form == "json":
-        as_json({"since": waste.since, "until": waste.until, **found})
+        as_json(told)
     elif form == "csv":
-        as_csv(_WASTE_KEYS, ({"waste": name, **row} for name, rows in found.items() for row in rows))
+        as_csv(_WASTE_KEYS, ({"waste": name, **row} for name in _WASTES for row in told[name]))
     else:
-        _tell_waste(waste, found)
+        _tell_waste(told)
 
 
-def _wasted(each: Any) -> dict[str, Any]:
-    if not hasattr(each, "group"):
-        return asdict(each)
-    told = {"requests": each.requests, "tokens": each.tokens, "cost_usd": each.cost_usd}
-    return {**each.group, **told, "usage": dict(each.usage)}
-
-
-def _tell_waste(waste: Waste, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def _tell_waste(told: Mapping[str, Any]) -> None:
     from meter.cli.sheet import Column, count, money, span, table  # noqa: PLC0415  # only here
 
     columns = (
@@ -168,12 +159,11 @@ def _tell_waste(waste: Waste, found: Mapping[str, Sequence[Mapping[str, Any]]]) 
         Column("written_tokens", "tokens\nwritten", count),
         Column("read_tokens", "tokens\nread", count),
     )
-    when = span(waste.since, waste.until)
-    if not any(found.values()):
+    when = span(told["since"], told["until"])
+    if not any(told[name] for name in _WASTES):
         sys.stdout.write(f"nothing was wasted from {when}\n")
         return
     sys.stdout.write(f"{when}\n\n")
     for name, title in _WASTES.items():
-        if found[name]:
-            told = found[name][0]
-            table([column for column in columns if column.key in told], found[name], title=title)
+        if rows := told[name]:
+            table([column for column in columns if column.key in rows[0]], rows, title=title)

@@ -1,7 +1,7 @@
 """What people look at: how wide it is, and what may be written to it.
 
 Clients choose names of models and keys, and upstreams choose sentences. Nothing of that may move a cursor,
-change a colour or turn the direction of a line: signs that do not show are written as Python would.
+change a colour or turn the direction of a line: `printable` spells out signs that do not show.
 """
 
 from __future__ import annotations
@@ -12,21 +12,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from meter.telling import printable
+
 __all__ = ["close", "let_all_be_shown", "printable", "silence", "width"]
 
 _LEAST = 40
 """A narrower terminal is written to as if it were so wide."""
-
-
-def printable(text: str) -> str:
-    """Return a text with its control, direction and other signs that do not show spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else _spelled(sign) for sign in text)
-
-
-def _spelled(sign: str) -> str:
-    return sign.encode("unicode_escape").decode()
 
 
 def width() -> int | None:

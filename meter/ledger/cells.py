@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FIELDS", "FOREVER", "TAG", "Cell", "Cells", "QuestionError", "cells", "field_named"]
 
+_MINUTE = "minute"
+
 FIELDS = (
     "key",
     "model",
@@ -46,6 +48,7 @@ FIELDS = (
     "price_status",
     "day",
     "hour",
+    _MINUTE,
 )
 """What one may ask by, besides `tag.<name>`."""
 
@@ -53,6 +56,8 @@ FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """The end of a span that has none."""
 
 _HOUR = timedelta(hours=1)
+_BY_MINUTE_HOURS = 48
+"""No rollup tells of minutes, so all exchanges of a span are read: of a longer one that would be too many."""
 _WHOLE = frozenset({"requests", "errors", *KINDS})
 
 
@@ -103,7 +108,7 @@ def cells(
     `meter.ledger.columns.EDGES`.
     """
     question = _Question(tuple(by), where or {}, tuple(sums))
-    pieces = _pieces(connection, tables, since, until)
+    pieces = _by_minute(since, until) if question.minutes else _pieces(connection, tables, since, until)
     found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
     for piece in pieces:
         for group, told in question.ask(connection, tables, piece):
@@ -162,6 +167,13 @@ def _pieces(connection: Connection, tables: Tables, since: datetime, until: date
     return edges + [span for span in spans if span.since < span.until]
 
 
+def _by_minute(since: datetime, until: datetime) -> list[_Piece]:
+    hours = (until - since) / _HOUR
+    if hours > _BY_MINUTE_HOURS:
+        raise QuestionError(f"minute: got a span of {hours:.6g} hours, expected {_BY_MINUTE_HOURS} at most")
+    return [_Piece(rollups=False, since=since, until=until)]
+
+
 def _told_hours(
     connection: Connection, tables: Tables, since: datetime, until: datetime
 ) -> tuple[datetime | None, datetime | None]:
@@ -204,6 +216,11 @@ class _Question:
     def columns(self) -> tuple[str, ...]:
         """What the database groups by."""
         return tuple(dict.fromkeys("tags" if field.startswith(TAG) else field for field in self.by))
+
+    @property
+    def minutes(self) -> bool:
+        """Whether minutes are told apart."""
+        return _MINUTE in (*self.by, *self.where)
 
     def ask(
         self, connection: Connection, tables: Tables, piece: _Piece

@@ -52,6 +52,7 @@ PART = 10**9
 _CLOCK = {
     "day": (10, "", "YYYY-MM-DD"),
     "hour": (13, ":00:00Z", 'YYYY-MM-DD"T"HH24":00:00Z"'),
+    "minute": (16, ":00Z", 'YYYY-MM-DD"T"HH24:MI":00Z"'),
 }
 """How many characters of a moment in SQLite, and what follows them; the form for PostgreSQL's `to_char`."""
 

@@ -41,7 +41,13 @@ class Questions:
         """Return what was used and spent, by whatever one asks by."""
         from meter.ledger import reading  # noqa: PLC0415 - see the top
 
-        return reading.told(reading.usage(self._database, by=by, since=since, until=until, where=where))
+        return reading.usage(self._database, by=by, since=since, until=until, where=where).told
+
+    def waste(self, since: datetime, until: datetime) -> Mapping[str, Any]:
+        """Return what was paid for and not used."""
+        from meter.ledger import reading  # noqa: PLC0415 - see the top
+
+        return reading.waste(self._database, since, until).told
 
     def exchanges(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return the last exchanges as the log has them, the newest first."""

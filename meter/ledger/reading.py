@@ -8,7 +8,7 @@ from meter.ledger.cells import FIELDS, QuestionError
 from meter.ledger.missing import Missing, missing
 from meter.ledger.rows import exchange, exchanges
 from meter.ledger.spend import Spend
-from meter.ledger.usage import Usage, spent, told, usage
+from meter.ledger.usage import Usage, spent, usage
 from meter.ledger.waste import Unread, Waste, waste
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "exchanges",
     "missing",
     "spent",
-    "told",
     "usage",
     "waste",
 ]

@@ -56,6 +56,21 @@ class Spend:
         """Tokens of all kinds."""
         return sum(self.usage.values())
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """All of it under one name each, as reports tell it."""
+        return {
+            **self.group,
+            "requests": self.requests,
+            "errors": self.errors,
+            "usage": self.usage,
+            "units": self.units,
+            "cost_usd": self.cost_usd,
+            "estimated_cost_usd": self.estimated_cost_usd,
+            "unpriced_tokens": self.unpriced_tokens,
+            "duration_s": round(self.duration_s, 6),
+        }
+
 
 def spends(cells: Iterable[Cell], names: Sequence[str]) -> list[Spend]:
     """Add cells up by what their groups begin with, which are `CERTAINTY` and then fields of these names.

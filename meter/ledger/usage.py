@@ -10,7 +10,6 @@ from meter.ledger.cells import cells, field_named
 from meter.ledger.columns import TAG
 from meter.ledger.schema import SUMS
 from meter.ledger.spend import CERTAINTY, dearest_first, spends, together
-from meter.telling import plain, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from meter.ledger.schema import Tables
     from meter.ledger.spend import Spend
 
-__all__ = ["Usage", "spent", "told", "usage"]
+__all__ = ["Usage", "spent", "usage"]
 
-_TIMES = ("day", "hour")
+_TIMES = ("day", "hour", "minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,17 @@ class Usage:
     """Oldest first where they are by time; else, and then, dearest first."""
     total: Spend
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The answer as the admin port and `report --format json` tell it, by `meter.telling.tellable`."""
+        return {
+            "since": self.since,
+            "until": self.until,
+            "by": self.by,
+            "rows": [row.told for row in self.rows],
+            "total": self.total.told,
+        }
+
 
 def usage(
     db: Database,
@@ -50,9 +60,10 @@ def usage(
     """Give what exchanges that ended in [since, until) used and cost, by fields.
 
     `by` and `where` know the fields of `meter.ledger.cells.FIELDS` and `tag.<name>` (or `tag:<name>`). Days
-    are `2026-01-31` and hours `2026-01-31T12:00:00Z`, in UTC; a tag that is not there is `none`. Of each
-    field in `where` one of the values must hold. The answer's span is wider than what was asked for only
-    where an hour is cut whose exchanges are gone. Raises `QuestionError` for another field.
+    are `2026-01-31`, hours `2026-01-31T12:00:00Z` and minutes likewise, in UTC; a tag that is not there is
+    `none`. Of each field in `where` one of the values must hold. The answer's span is wider than what was
+    asked for only where an hour is cut whose exchanges are gone. Raises `QuestionError` for another field,
+    and for minutes of more than 48 hours.
     """
     fields = tuple(dict.fromkeys(map(field_named, by)))
     with db.engine.connect() as connection:
@@ -77,30 +88,6 @@ def usage(
 def _place(row: Spend) -> tuple[Any, ...]:
     times = [row.group[name] for name in row.group if name in _TIMES]
     return (times, *dearest_first(row))
-
-
-def told(answer: Usage) -> dict[str, Any]:
-    """Give the answer as the admin port and `report --format json` tell it, for msgspec."""
-    return {
-        "since": rfc3339(answer.since),
-        "until": rfc3339(answer.until),
-        "by": answer.by,
-        "rows": [{**row.group, **_told(row)} for row in answer.rows],
-        "total": _told(answer.total),
-    }
-
-
-def _told(spend: Spend) -> dict[str, Any]:
-    return {
-        "requests": spend.requests,
-        "errors": spend.errors,
-        "usage": spend.usage,
-        "units": spend.units,
-        "cost_usd": plain(spend.cost_usd),
-        "estimated_cost_usd": plain(spend.estimated_cost_usd),
-        "unpriced_tokens": spend.unpriced_tokens,
-        "duration_s": round(spend.duration_s, 6),
-    }
 
 
 def spent(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from meter.exchange import Outcome
@@ -42,6 +42,8 @@ _KEY = ("key",)
 _KEY_AND_MODEL = ("key", "model")
 _BY = (*_KEY_AND_MODEL, "outcome", "error_type", "cut_short")
 
+_SPENT = ("keys", "cancelled", "cut_short", "rate_limited")
+
 _WRITTEN = ("input_cache_write", "input_cache_write_5m", "input_cache_write_1h")
 _READ = ("input_cached", "input_cached_audio", "input_cached_image")
 
@@ -77,6 +79,13 @@ class Waste:
     unread: tuple[Unread, ...]
     """By key and model: most tokens first."""
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The answer as the admin port and `report --waste --format json` tell it: see `Usage.told`."""
+        spent = {name: [_told(spend) for spend in getattr(self, name)] for name in _SPENT}
+        unread = [asdict(cache) for cache in self.unread]
+        return {"since": self.since, "until": self.until, **spent, "unread": unread}
+
 
 def waste(db: Database, since: datetime, until: datetime) -> Waste:
     """Give what exchanges that ended in [since, until) used for nothing."""
@@ -96,6 +105,10 @@ def waste(db: Database, since: datetime, until: datetime) -> Waste:
         rate_limited=which(lambda facts: facts["error_type"] in RATE_LIMITED, _KEY_AND_MODEL),
         unread=_unread(spends(found.cells, _KEY_AND_MODEL)),
     )
+
+
+def _told(spend: Spend) -> dict[str, Any]:
+    return {**spend.told, "tokens": spend.tokens}
 
 
 def _facts(cell: Cell) -> Mapping[str, Any]:

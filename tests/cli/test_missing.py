@@ -93,6 +93,8 @@ def test_csv_and_json(run: Run, lacking: Database, url: str) -> None:
     assert ["openai", "m-1", "chat", "1", "15", hour, hour] == rows[1]
     assert ["m-1", HOSTILE, "none"] == [row["model"] for row in told]
     assert {"input": 10, "output": 5} == told[0]["usage"]
+    line = '  - {model: "m-1", upstream: "openai", per_million_tokens: {input: ?, output: ?}}'
+    assert [line, None] == [told[0]["line"], told[2]["line"]]
 
 
 def test_nothing(run: Run, ledger: Database, url: str) -> None:

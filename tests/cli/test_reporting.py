@@ -113,6 +113,16 @@ def test_quoted_names_of_tags(run: Run, spent: Database, url: str) -> None:
     assert r"tag.\x1b[31m" in run("report", "--ledger", url, *SPAN, "--by", "tag.\x1b[31m").out
 
 
+def test_by_minute(run: Run, ledger: Database, url: str) -> None:
+    """A report may be by the minute, where exchanges tell of it."""
+    keep(ledger, [a_chat(at(seconds=second)) for second in (0, 59, 60)])
+    told = run("report", "--ledger", url, *SPAN, "--by", "minute").out.splitlines()
+
+    assert [["2026-01-31T12:00:00Z", "2"], ["2026-01-31T12:01:00Z", "1"]] == [
+        line.split()[:2] for line in told[3:5]
+    ]
+
+
 @pytest.mark.parametrize("argv", [(), ("--waste",), ("--where", "key=nobody")])
 def test_nothing(run: Run, ledger: Database, url: str, argv: tuple[str, ...]) -> None:
     """Where there is nothing to tell, a sentence says so."""
@@ -178,8 +188,13 @@ def test_waste(run: Run, ledger: Database, url: str) -> None:
     )
     assert ["keys", "cancelled", "rate_limited", "unread"] == [row["waste"] for row in rows]
     told = json.loads(run("report", "--ledger", url, *SPAN, "--waste", "--format", "json").out)
-    assert "2026-01-31T00:00:00Z" == told["since"]
+    assert "2026-01-31T00:00:00.000000Z" == told["since"]
     assert [] == told["cut_short"]
+    assert ["search", 1, 0, 1, 15] == [
+        *(told["cancelled"][0][name] for name in ("key", "requests")),
+        *(told["rate_limited"][0][name] for name in ("tokens", "errors")),
+        told["keys"][0]["tokens"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +206,7 @@ def test_waste(run: Run, ledger: Database, url: str) -> None:
         (("--since", "soon"), "--since: got 'soon', expected how long ago, "),
         (("--until", "soon"), "--until: got 'soon', expected how long ago, "),
         (("--since", "1h", "--until", "2h"), "--since: got a moment after --until, expected one before it"),
+        (("--by", "minute"), "minute: got a span of 168 hours, expected 48 at most"),
         (("--waste", "--by", "key"), "--waste: got --by or --where beside it, expected neither"),
         (("--ledger", "off"), "the ledger is off, expected its URL in ledger.url or --ledger"),
     ],

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from ledger.kept import NOON, a_chat, at, forget, keep
 
 from meter.exchange import KINDS, UNITS, Outcome, PriceStatus, UsageSource
-from meter.ledger.reading import FIELDS, QuestionError, Spend, spent, told, usage
+from meter.ledger.reading import FIELDS, QuestionError, Spend, spent, usage
 from meter.ledger.reading import exchanges as exchanges_of
 from meter.ledger.schema import LENGTH_STOPS
+from meter.telling import tellable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ TOLD_APART = {
     "price_status": ["exact", "list"],
     "day": ["2026-01-31", "2026-02-01"],
     "hour": ["2026-01-31T12:00:00Z", "2026-02-01T00:00:00Z"],
+    "minute": ["2026-01-31T12:00:00Z", "2026-02-01T00:00:00Z"],
     "tag.team": ["none", "red"],
 }
 
@@ -84,7 +86,7 @@ def test_a_report_has_the_shape_that_is_promised(database: Database) -> None:
         "unpriced_tokens": 7,
         "duration_s": 1.5,
     }
-    text = msgspec.json.encode(told(answer))
+    text = msgspec.json.encode(tellable(answer.told))
     assert {
         "since": "2026-01-31T00:00:00.000000Z",
         "until": "2026-02-01T00:00:00.000000Z",
@@ -206,6 +208,34 @@ def test_rows_by_time_come_oldest_first(database: Database) -> None:
 
 
 @pytest.mark.parametrize("rollups", [True, False])
+def test_minutes_are_told_by_exchanges(database: Database, *, rollups: bool) -> None:
+    """By minute, an answer has what exchanges tell, oldest first, and no hour that rollups alone know."""
+    keep(database, [a_chat(at(seconds=second)) for second in (60, 0, 59.999999, 119, 3600)], rollups=rollups)
+    keep(database, [a_chat(at(hours=-2))], rollups=rollups)
+    forget(database, at(hours=-1))
+
+    rows = usage(database, by=["minute"], **DAY).rows
+    one = usage(database, by=[], where={"minute": ["2026-01-31T12:01:00Z"]}, **DAY).total
+
+    assert [("2026-01-31T12:00:00Z", 2), ("2026-01-31T12:01:00Z", 2), ("2026-01-31T13:00:00Z", 1)] == [
+        (row.group["minute"], row.requests) for row in rows
+    ]
+    assert 2 == one.requests
+
+
+def test_minutes_of_a_long_span_are_refused(database: Database) -> None:
+    """Minutes are told of 48 hours at most, and a longer span is refused with its length."""
+    until, longer = at(hours=48), at(hours=48, minutes=1)
+
+    assert () == usage(database, by=["minute"], since=NOON, until=until).rows
+    said = r"minute: got a span of 48\.0167 hours, expected 48 at most"
+    with pytest.raises(QuestionError, match=said):
+        usage(database, by=["minute"], since=NOON, until=longer)
+    with pytest.raises(QuestionError, match=said):
+        usage(database, by=[], where={"minute": ["x"]}, since=NOON, until=longer)
+
+
+@pytest.mark.parametrize("rollups", [True, False])
 def test_great_amounts_are_added_exactly(database: Database, *, rollups: bool) -> None:
     """Sums go beyond what 64 bits hold in units of 10^-12 USD, to the last digit."""
     dearest = Decimal("999999.999999999999")
@@ -279,7 +309,7 @@ def test_a_moment_may_be_told_in_any_time_zone(database: Database) -> None:
     answer = usage(database, by=["day"], since=chatham, until=chatham + timedelta(hours=1))
 
     assert ["2026-01-31"] == [row.group["day"] for row in answer.rows]
-    assert b'"since":"2026-01-31T23:00:00.000000Z"' in msgspec.json.encode(told(answer))
+    assert b'"since":"2026-01-31T23:00:00.000000Z"' in msgspec.json.encode(tellable(answer.told))
 
 
 @pytest.mark.parametrize("rollups", [True, False])

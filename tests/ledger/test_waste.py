@@ -44,6 +44,9 @@ def test_what_was_cancelled_or_cut_short(database: Database, *, rollups: bool) -
 
     found = waste(database, NOON, at(hours=1))
 
+    assert {"key": "ops", "model": "gpt-4o", "requests": 1, "tokens": 15, "cost_usd": Decimal(2)}.items() <= (
+        found.told["cancelled"][0].items()
+    )
     assert [
         ("ops", "gpt-4o", 1, Decimal(2)),
         ("search", "gpt-4o", 2, Decimal("1.01")),
