@@ -8,8 +8,10 @@ state of its own and never raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from msgspec import structs
 
 from meter.estimate import text_tokens
 
@@ -25,8 +27,7 @@ _MOST_CHOICES = 128
 """Choices whose finish reasons are kept; nobody offers more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What a dialect read in a request's body."""
 
     model: str | None = None
@@ -38,7 +39,7 @@ class Request:
     """An estimate of the tokens that its prompt has; None where nothing can be said of it."""
     characters: int | None = None
     """Characters that are to be spoken; None where nothing is."""
-    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    parameters: Mapping[str, bool | int | float | str] = msgspec.field(default_factory=dict)
     """What it asks for besides, by OpenTelemetry's name; empty where nobody wants to know."""
     question: str | None = None
     """The prompt as it stands, cut and cleansed; None where content is not captured."""
@@ -46,7 +47,7 @@ class Request:
     @property
     def unasked(self) -> Request:
         """The same without the body that asks, which is as long as the client's."""
-        return self if self.asking is None else replace(self, asking=None)
+        return self if self.asking is None else structs.replace(self, asking=None)
 
 
 class Marks:
@@ -69,17 +70,16 @@ class Marks:
     """Carries no content, however long it is; others are taken to if they are too long to be read whole."""
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct):
     """What was learned of an answer so far; the last word on each thing counts."""
 
     response_id: str | None = None
     response_model: str | None = None
     service_tier: str | None = None
-    finish_reasons: dict[int, str] = field(default_factory=dict)
+    finish_reasons: dict[int, str] = msgspec.field(default_factory=dict)
     """By index of the choice, in the order in which they came."""
     usage: dict[str, int] | None = None
-    units: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = msgspec.field(default_factory=dict)
     """What is charged for and is not a token, by `meter.exchange.UNITS`."""
     provider_cost_usd: Decimal | None = None
     final_usage: bool = False

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiohttp import HttpVersion11, web
+from msgspec import structs
 
 from meter import inquiry
 from meter.coding import decoded, is_coded
@@ -149,7 +149,9 @@ class Intake:
         text, left_out = plain
         request = (await _giving_way(passage.dialect.read_request(text))).unasked  # it goes up as it came
         prompt = request.prompt_tokens
-        passage.request = request if prompt is None else replace(request, prompt_tokens=prompt + left_out)
+        passage.request = (
+            request if prompt is None else structs.replace(request, prompt_tokens=prompt + left_out)
+        )
         await self._read_further(passage, text)
 
     async def _read_further(self, passage: Passage, text: bytes) -> None:
@@ -158,7 +160,7 @@ class Intake:
             return
         told = await _giving_way(inquiry.read(text))
         question = None if self._capture is None else self._capture.question(told)
-        passage.request = replace(passage.request, parameters=parameters(told), question=question)
+        passage.request = structs.replace(passage.request, parameters=parameters(told), question=question)
 
 
 async def _giving_way(reading: Generator[None, None, _Read]) -> _Read:

@@ -6,8 +6,10 @@ it, once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec import structs
 
 from meter.dialect import Request
 from meter.errors import error_type
@@ -56,8 +58,10 @@ class Breakable(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Passage:
+_UNREAD = Request()
+
+
+class Passage(msgspec.Struct):
     """What is known of one exchange while it goes by; it becomes the record once, at its end."""
 
     id: str
@@ -77,14 +81,14 @@ class Passage:
     operation: str = "other"
     dialect: Dialect | None = None
     key: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     upgrade: bool = False
     """The client asks for a WebSocket, and gets one where the upstream says so."""
     socket: Dialect | None = None
     """What is spoken in the messages of a WebSocket; None where they are not read."""
     path_model: str | None = None
     """What the path names as the model, or the deployment; of a WebSocket, the query."""
-    request: Request = field(default_factory=Request)
+    request: Request = _UNREAD
     estimates: bool = True
     """What nobody told may be estimated."""
     tap: Tap | None = None
@@ -138,7 +142,7 @@ class Passage:
 
     def inner(self, turn: Turn, id_: str, started_at: float, spans: Spans | None) -> Passage:
         """Return the passage of an exchange that took place inside of this one."""
-        return replace(
+        return structs.replace(
             self,
             id=id_,
             began=turn.began,

@@ -10,13 +10,15 @@ has no cost, since a partial cost looks like a whole one; nothing that an upstre
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import structs
 
 from meter.exchange import COUNTED, INPUT_KINDS, KINDS, Exchange, PriceStatus
 
@@ -308,20 +310,6 @@ class Quote(NamedTuple):
     price_revision: str | None
 
 
-_OTHERS = tuple(f.name for f in fields(Exchange) if f.name not in Quote._fields)
-_others = attrgetter(*_OTHERS)
-_PUT = tuple(getattr(Exchange, name).__set__ for name in (*_OTHERS, *Quote._fields))
-
-
-def _settled(exchange: Exchange, quote: Quote) -> Exchange:
-    """Give the same record with what was settled of it."""
-    # Slot by slot: `replace` takes three times as long, and every exchange comes by here.
-    settled = object.__new__(Exchange)
-    for put, value in zip(_PUT, _others(exchange) + quote, strict=True):
-        put(settled, value)
-    return settled
-
-
 class _Found(NamedTuple):
     label: str | None
     price: Price | None
@@ -404,7 +392,7 @@ class Book:
 
     def price(self, exchange: Exchange) -> Exchange:
         """Give the same record with its model, cost and price settled."""
-        return _settled(exchange, self.quote(Used(*_used(exchange))))
+        return structs.replace(exchange, **self.quote(Used(*_used(exchange)))._asdict())
 
     def quote(self, used: Used) -> Quote:
         """Give what `price` settles, of an exchange that is told in part."""

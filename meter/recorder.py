@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from meter import dialects
 from meter.exchange import UsageSource
@@ -60,7 +61,7 @@ class Recorder:
             self._sinks.tell(self._priced(self._settled(passage, told)))
         else:
             changes: dict[str, Any] = {name: getattr(told, name) for name in _ENDED}
-            self._sinks.tell(dataclasses.replace(passage.priced, **changes))
+            self._sinks.tell(structs.replace(passage.priced, **changes))
 
     def tell_turn(self, passage: Passage, turn: Turn) -> None:
         """Tell of an exchange that took place inside of another."""
@@ -96,4 +97,4 @@ class Recorder:
         if not fetched or self._backgrounds.take(passage.upstream, facts.response_id):
             return exchange
         untold: dict[str, Any] = {"usage": None, "units": {}, "finish_reasons": ()}
-        return dataclasses.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster
+        return structs.replace(exchange, usage_source=UsageSource.NONE, **untold)  # another was faster

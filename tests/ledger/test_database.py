@@ -8,7 +8,6 @@ import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledgers import an_exchange
+from msgspec.structs import replace
 from sqlalchemy import delete, select, text
 
 from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from meter import semconv
 from meter.exchange import Exchange, Outcome, PriceStatus, Spans, UsageSource
@@ -230,7 +230,7 @@ def test_refusals(status: int, error: bool) -> None:
 
 def test_unsampled() -> None:
     """What is not sampled is not told."""
-    assert [] == spans(exchange(spans=dataclasses.replace(DRAWN, sampled=False)), UPSTREAMS)
+    assert [] == spans(exchange(spans=structs.replace(DRAWN, sampled=False)), UPSTREAMS)
     assert [] == spans(exchange(spans=None), UPSTREAMS)
 
 
