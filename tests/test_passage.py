@@ -71,7 +71,7 @@ def test_records_what_was_seen() -> None:
 
     record = seen.record(105.0)
 
-    told = {name: getattr(record, name) for name in record.__slots__}
+    told = {name: getattr(record, name) for name in record.__struct_fields__}
     assert {
         "id": "0",
         "started_at": 1_760_000_000.5,
