@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-real soak bench release-check check format lock clean
+.PHONY: help demo serve test test-real tools chart image soak bench release-check check format lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,8 +19,17 @@ serve: $(VENV)/.demo ## Run the proxy, e.g. make serve ARGS='--upstream https://
 test: $(VENV)/.dev ## Run the tests that need only Python
 	$(BIN)/pytest -m 'not real and not slow and not release' -n auto $(ARGS)
 
-test-real: $(VENV)/.dev ## Run the tests that need more: Node, Go, curl, Prometheus
+test-real: $(VENV)/.real ## Run the tests that need more: Node, Go, curl, Prometheus, Chromium, Helm, buildah
 	$(BIN)/pytest -m real $(ARGS)
+
+tools: $(VENV)/.real .tools/checkov/.installed ## Get what the chart is tested with: Helm 3 and 4, Checkov
+	$(BIN)/python tests/helm/fetch.py
+
+chart: ## Copy rules and dashboards into the chart
+	$(PYTHON) helm/sync.py
+
+image: ## Build the container image
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t meter .
 
 soak: $(VENV)/.dev ## Run 10,000 exchanges with faults on both sides, and fuzz for some minutes
 	$(BIN)/pytest -m slow tests/test_soak.py $(ARGS)
@@ -52,6 +61,11 @@ lock: $(VENV)/.dev ## Write requirements/*.txt anew from pyproject.toml
 
 clean: ## Remove what make has made
 	rm -rf $(VENV) .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.tools/checkov/.installed: requirements/checkov.txt
+	$(PYTHON) -m venv .tools/checkov
+	.tools/checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
+	touch $@
 
 # One stamp a set of packages: a changed lock file installs anew, anything else starts at once.
 $(VENV)/.%: requirements/%.txt pyproject.toml

@@ -221,10 +221,13 @@ def test_demo_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [
         cli.main(["demo"]),
         cli.main(["demo", "--port", "0", "--admin-port", "1", "--seconds", "2.5", "--no-traffic"]),
-    ] == [0, 0]
+        cli.main(["demo", "--host", "h", "--admin-host", "a"]),
+    ] == [0, 0, 0]
+    usual = {"host": "127.0.0.1", "port": 8080, "admin_host": "127.0.0.1", "admin_port": 9464}
     assert calls == [
-        {"port": 8080, "admin_port": 9464, "seconds": None, "traffic": True},
-        {"port": 0, "admin_port": 1, "seconds": 2.5, "traffic": False},
+        {**usual, "seconds": None, "traffic": True},
+        {**usual, "port": 0, "admin_port": 1, "seconds": 2.5, "traffic": False},
+        {**usual, "host": "h", "admin_host": "a", "seconds": None, "traffic": True},
     ]
 
 

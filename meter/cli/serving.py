@@ -27,7 +27,11 @@ def add(commands: Any) -> None:
     serve.add_argument("--ledger", metavar="URL", help="where exchanges are kept, or off")
 
     demo = command(commands, "demo", _demo, "run the proxy before a simulated upstream")
+    demo.add_argument("--host", default="127.0.0.1", help="address of the proxy port (127.0.0.1)")
     demo.add_argument("--port", type=_port, default=8080, help="the proxy port, 0 for a free one (8080)")
+    demo.add_argument(
+        "--admin-host", metavar="HOST", default="127.0.0.1", help="address of the admin port (127.0.0.1)"
+    )
     demo.add_argument(
         "--admin-port",
         metavar="PORT",
@@ -85,4 +89,5 @@ def _serve(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from meter import demo  # noqa: PLC0415  # aiohttp
 
-    return demo.run(port=args.port, admin_port=args.admin_port, seconds=args.seconds, traffic=args.traffic)
+    ports = {name: getattr(args, name) for name in ("host", "port", "admin_host", "admin_port")}
+    return demo.run(**ports, seconds=args.seconds, traffic=args.traffic)

@@ -63,6 +63,7 @@ _TEAMS = {"search-team": "search", "support-team": "support", "batch-jobs": "dat
 _WELCOME = """
 Meter is running before a simulated upstream: no key is needed, and nothing leaves this machine.
 
+  Console    {admin_url}/
   Metrics    {admin_url}/metrics
   Base URL   {url}/v1   for any OpenAI client, with any key
 
@@ -74,31 +75,46 @@ Meter is running before a simulated upstream: no key is needed, and nothing leav
 
 
 def run(
-    *, port: int = 8080, admin_port: int = 9464, seconds: float | None = None, traffic: bool = True
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    admin_host: str = "127.0.0.1",
+    admin_port: int = 9464,
+    seconds: float | None = None,
+    traffic: bool = True,
 ) -> int:
     """Run the demo until it is told to stop, or for so many seconds; return the exit code.
 
     Port 0 is a free one. Raises OSError where a port cannot be had.
     """
+    ports: dict[str, str | int] = {
+        "host": host,
+        "port": port,
+        "admin_host": admin_host,
+        "admin_port": admin_port,
+    }
     with tempfile.TemporaryDirectory(prefix="meter-demo-") as folder:
         prices = Path(folder, "prices.yaml")
         prices.write_text(PRICES)
-        app.run_loop(_demo(prices, port, admin_port, seconds, traffic))
+        app.run_loop(_demo(prices, ports, seconds, traffic))
     return 0
 
 
-async def _demo(prices: Path, port: int, admin_port: int, seconds: float | None, traffic: bool) -> None:
+async def _demo(prices: Path, ports: dict[str, str | int], seconds: float | None, traffic: bool) -> None:
     async with _listening(SimulatedUpstream(limited_share=_LIMITED_SHARE).app()) as base_url:
-        settings = demo_settings(base_url, prices, port=port, admin_port=admin_port)
+        settings = demo_settings(base_url, prices, **ports)
         async with app.serving(settings) as running:
             _stop_on_signals(running)
-            _say(_WELCOME.format(url=running.url, admin_url=running.admin_url))
+            _say(_WELCOME.format(url=_within_reach(running.url), admin_url=_within_reach(running.admin_url)))
             await _play(running, seconds, traffic=traffic)
             _say("\n" + summary(await _metrics(running.admin_url)))
 
 
-def demo_settings(base_url: str, prices: Path, *, port: int, admin_port: int) -> Settings:
-    """Return the settings of a proxy before the upstream at `base_url`, with named keys and a price file."""
+def demo_settings(base_url: str, prices: Path, **ports: str | int) -> Settings:
+    """Return the settings of a proxy before the upstream at `base_url`, with named keys and a price file.
+
+    `ports` are the settings of that name: `host`, `port`, `admin_host` and `admin_port`.
+    """
     salt = salt_from(os.environ)
     keys = [
         {
@@ -119,8 +135,7 @@ def demo_settings(base_url: str, prices: Path, *, port: int, admin_port: int) ->
             "timeouts": {"drain": "5s"},
             # Lines for people where people read them, and JSON for programs.
             "log": {"format": "console" if sys.stdout.isatty() else "json"},
-            "port": port,
-            "admin_port": admin_port,
+            **ports,
         }
     )
 
@@ -135,6 +150,11 @@ async def _listening(application: web.Application) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     finally:
         await runner.cleanup()
+
+
+def _within_reach(url: str) -> str:
+    """Return a URL that a person can follow: where all addresses are listened at, loopback is one of them."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:")
 
 
 def _stop_on_signals(running: app.Running) -> None:

@@ -48,6 +48,20 @@ def test_demo_tells_where_to_look_and_what_went_by(capfd: pytest.CaptureFixture[
     assert re.search(r"\nrequests  [1-9]\d*: .*\ntokens    .*\nUSD       [\d.]+\n$", told)
 
 
+def test_demo_on_every_address_is_told_by_one_that_can_be_followed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """In a container the demo listens on every address, says so in the log, and is told of as on loopback."""
+    everywhere = "0.0.0.0"  # noqa: S104 - what is tested
+    code = run(host=everywhere, port=0, admin_host=everywhere, admin_port=0, seconds=0.2, traffic=False)
+    out, told = capfd.readouterr()
+
+    assert code == 0
+    assert 2 == len(re.findall(r'"url":"http://0\.0\.0\.0:\d+"', out))
+    assert re.search(r"Metrics +http://127\.0\.0\.1:\d+/metrics\n", told)
+    assert re.search(r"Base URL +http://127\.0\.0\.1:\d+/v1 ", told)
+
+
 def test_demo_without_traffic_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     """Without traffic nothing goes by."""
     code = run(port=0, admin_port=0, seconds=0.2, traffic=False)

@@ -44,7 +44,11 @@ async function answered(address) {
   const token = sessionStorage.getItem(KEPT);
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
   try {
-    const answer = await fetch(address, { cache: "no-store", headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(address, {
+      cache: "no-store",
+      headers,
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
     return { ok: answer.ok, status: answer.status, text: await answer.text() };
   } catch (error) {
     throw new Silence(error.message);

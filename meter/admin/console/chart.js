@@ -26,13 +26,45 @@ export function bars(element, told) {
       padding: [10, 16, 0, 0],
       legend: { show: false },
       tzDate: (second) => (days ? uPlot.tzDate(new Date(second * 1000), "Etc/UTC") : new Date(second * 1000)),
-      cursor: { y: false, x: false, points: { show: false }, drag: { x: false, y: false, setScale: false }, dataIdx: (chart, _, __, second) => under(second, moments, step) },
-      scales: { x: { range: () => [moments[0], moments.at(-1) + step] }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.06 : 1] } },
+      cursor: {
+        y: false,
+        x: false,
+        points: { show: false },
+        drag: { x: false, y: false, setScale: false },
+        dataIdx: (chart, _, __, second) => under(second, moments, step),
+      },
+      scales: {
+        x: { range: () => [moments[0], moments.at(-1) + step] },
+        y: { range: (_, __, most) => [0, most > 0 ? most * 1.06 : 1] },
+      },
       axes: [
-        { ...axis(), ...(days ? { splits: middles(told) } : { incrs: CLOCK_STEPS }), space: 80, size: 30, grid: { show: false }, ticks: { stroke: token("--line"), width: 1, size: 4 }, values: (_, at) => at.map((second) => (second < moments.at(-1) + step ? told.when(second) : "")) },
-        { ...axis(), size: 58, space: 44, ticks: { show: false }, values: (_, at) => at.map((value) => told.tick(value)) },
+        {
+          ...axis(),
+          ...(days ? { splits: middles(told) } : { incrs: CLOCK_STEPS }),
+          space: 80,
+          size: 30,
+          grid: { show: false },
+          ticks: { stroke: token("--line"), width: 1, size: 4 },
+          values: (_, at) => at.map((second) => (second < moments.at(-1) + step ? told.when(second) : "")),
+        },
+        {
+          ...axis(),
+          size: 58,
+          space: 44,
+          ticks: { show: false },
+          values: (_, at) => at.map((value) => told.tick(value)),
+        },
       ],
-      series: [{}, ...sums(layers).map(({ slot }) => ({ stroke: token("--panel"), width: 1 / devicePixelRatio, fill: colour(slot), points: { show: false }, paths: uPlot.paths.bars({ align: 1, size: [0.86, WIDEST_BAR] }) }))],
+      series: [
+        {},
+        ...sums(layers).map(({ slot }) => ({
+          stroke: token("--panel"),
+          width: 1 / devicePixelRatio,
+          fill: colour(slot),
+          points: { show: false },
+          paths: uPlot.paths.bars({ align: 1, size: [0.86, WIDEST_BAR] }),
+        })),
+      ],
       hooks: { setCursor: [(chart) => point(chart, band, told)] },
     },
     [moments, ...sums(layers).map(({ heights }) => heights)],
@@ -54,11 +86,18 @@ function sums(layers) {
   return found.reverse();
 }
 
-const axis = () => ({ stroke: token("--quiet"), font: `11px ${token("--font")}`, grid: { stroke: token("--line"), width: 1 } });
+const axis = () => ({
+  stroke: token("--quiet"),
+  font: `11px ${token("--font")}`,
+  grid: { stroke: token("--line"), width: 1 },
+});
 
 /** Where days are named: in their middle. */
 function middles({ moments, step }) {
-  return (_, __, ___, ____, gap) => moments.filter((_____, index) => index % Math.max(1, Math.round(gap / step)) === 0).map((moment) => moment + step / 2);
+  return (_, __, ___, ____, gap) =>
+    moments
+      .filter((_____, index) => index % Math.max(1, Math.round(gap / step)) === 0)
+      .map((moment) => moment + step / 2);
 }
 
 function under(second, moments, step) {
@@ -68,7 +107,12 @@ function under(second, moments, step) {
 /** Point at the bucket that is so many further. */
 export function step(plot, { moments, step: width }, by) {
   const { left } = plot.cursor;
-  const from = left === undefined || left < 0 ? (by > 0 ? -1 : moments.length) : under(plot.posToVal(left, "x"), moments, width);
+  const from =
+    left === undefined || left < 0
+      ? by > 0
+        ? -1
+        : moments.length
+      : under(plot.posToVal(left, "x"), moments, width);
   const index = Math.min(moments.length - 1, Math.max(0, from + by));
   plot.setCursor({ left: plot.valToPos(moments[index] + width / 2, "x"), top: 1 });
 }

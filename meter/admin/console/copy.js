@@ -6,7 +6,11 @@ const SAID_MS = 1600;
 
 /** @param {string} text @param {string} what is copied, for readers */
 export function copyButton(text, what, focus) {
-  const button = h("button", { type: "button", class: "plain copy", "aria-label": `Copy ${what}`, data: { focus } }, "Copy");
+  const button = h(
+    "button",
+    { type: "button", class: "plain copy", "aria-label": `Copy ${what}`, data: { focus } },
+    "Copy",
+  );
   button.addEventListener("click", async (event) => {
     event.stopPropagation();
     button.textContent = (await copied(text)) ? "Copied" : "Not copied";
@@ -20,7 +24,7 @@ async function copied(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copiedByHand(text);  // the clipboard is for HTTPS and localhost alone
+    return copiedByHand(text); // the clipboard is for HTTPS and localhost alone
   }
 }
 

@@ -28,7 +28,9 @@ function filled(element, { data = {}, on = {}, ...attributes }, children) {
   }
   for (const [name, value] of Object.entries(data)) element.dataset[name] = String(value ?? "");
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -58,5 +60,14 @@ export function isMarked(element) {
 
 /** A number as it is shown, with the raw one for who compares, and all of it for who points at it. */
 export function figure(raw, shown, title = "", told = {}) {
-  return h("span", { ...told, class: `figure ${told.class ?? ""}`.trim(), title: title || null, data: { value: raw ?? "", ...told.data } }, shown);
+  return h(
+    "span",
+    {
+      ...told,
+      class: `figure ${told.class ?? ""}`.trim(),
+      title: title || null,
+      data: { value: raw ?? "", ...told.data },
+    },
+    shown,
+  );
 }

@@ -3,9 +3,14 @@
 export const UNKNOWN = "unknown";
 
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
-const rounded = (digits) => new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const rounded = (digits) =>
+  new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const fixed = [0, 1, 2, 3, 4, 5, 6].map(rounded);
-const compact = new Intl.NumberFormat("en", { notation: "compact", minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+const compact = new Intl.NumberFormat("en", {
+  notation: "compact",
+  minimumSignificantDigits: 3,
+  maximumSignificantDigits: 3,
+});
 
 /** All digits, in groups of three. */
 export const exact = (value) => (value === null || value === undefined ? UNKNOWN : grouped.format(value));
@@ -35,7 +40,8 @@ export function money(amount, digits = null) {
   const shown = digits ?? places(Math.abs(value) * 10);
   const least = 10 ** -shown;
   if (value === 0) return "$0";
-  if (Math.abs(value) < least) return value > 0 ? `<$${fixed[shown].format(least)}` : `>-$${fixed[shown].format(least)}`;
+  if (Math.abs(value) < least)
+    return value > 0 ? `<$${fixed[shown].format(least)}` : `>-$${fixed[shown].format(least)}`;
   return (value < 0 ? "-$" : "$") + fixed[shown].format(Math.abs(value));
 }
 
@@ -49,7 +55,9 @@ export function moneyTick(value) {
 /** An amount with all its digits. */
 export function moneyExact(amount) {
   if (amount === null || amount === undefined) return "the cost is not known";
-  return `${String(amount).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "")} USD`;
+  return `${String(amount)
+    .replace(/(\.\d*?)0+$/, "$1")
+    .replace(/\.$/, "")} USD`;
 }
 
 /** A share as per cent. */
@@ -65,21 +73,38 @@ export function seconds(value) {
   if (value === null || value === undefined) return "–";
   if (value < 0.9995) return `${Math.round(value * 1000)} ms`;
   if (value < 99.95) return `${fixed[value < 9.995 ? 2 : 1].format(value)} s`;
-  return value < 7200 ? `${Math.floor(value / 60)} min ${Math.round(value % 60)} s` : `${fixed[1].format(value / 3600)} h`;
+  return value < 7200
+    ? `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`
+    : `${fixed[1].format(value / 3600)} h`;
 }
 
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const minute = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const dated = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const dated = new Intl.DateTimeFormat("en-GB", {
+  weekday: "short",
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const localDay = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" });
-const daily = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
+const daily = new Intl.DateTimeFormat("en-GB", {
+  weekday: "short",
+  day: "numeric",
+  month: "short",
+  timeZone: "UTC",
+});
 
 export const clockTime = (moment) => clock.format(new Date(moment));
 export const minuteTime = (moment) => minute.format(new Date(moment));
 export const dateTime = (moment) => dated.format(new Date(moment));
 export const day = (moment) => localDay.format(new Date(moment));
 export const utcDay = (moment) => daily.format(new Date(moment));
-export const utc = (moment) => new Date(moment).toISOString().replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
+export const utc = (moment) =>
+  new Date(moment)
+    .toISOString()
+    .replace("T", " ")
+    .replace(/(\.\d+)?Z$/, " UTC");
 
 /** How long from now until a moment, roughly. */
 export function until(moment) {

@@ -26,7 +26,13 @@ const TILES = [
   {
     title: "Requests",
     unit: "/s",
-    figures: (live) => one("requests_per_s", live.requests_per_s, rate(live.requests_per_s), `${exact(live.requests)} in ${live.window_s} s`),
+    figures: (live) =>
+      one(
+        "requests_per_s",
+        live.requests_per_s,
+        rate(live.requests_per_s),
+        `${exact(live.requests)} in ${live.window_s} s`,
+      ),
     lines: [perSecond("requests")],
   },
   {
@@ -43,17 +49,37 @@ const TILES = [
   {
     title: "Tokens",
     unit: "/s",
-    figures: (live) => one("tokens_per_s", live.tokens_per_s, rate(live.tokens_per_s), `${exact(live.tokens)} in ${live.window_s} s`),
+    figures: (live) =>
+      one(
+        "tokens_per_s",
+        live.tokens_per_s,
+        rate(live.tokens_per_s),
+        `${exact(live.tokens)} in ${live.window_s} s`,
+      ),
     lines: [perSecond("tokens")],
   },
   {
     title: "Failed",
-    figures: (live) => one("error_share", live.error_share, share(live.error_share), `${exact(live.errors)} of ${exact(live.requests)}`),
+    figures: (live) =>
+      one(
+        "error_share",
+        live.error_share,
+        share(live.error_share),
+        `${exact(live.errors)} of ${exact(live.requests)}`,
+      ),
     lines: [(cell) => (cell.requests ? cell.errors / cell.requests : null)],
     remark: (live) => (live.client_closed ? `${count(live.client_closed)} left by clients` : ""),
   },
-  { title: "First token", figures: quantiles("ttft_s"), lines: [(cell) => cell.ttft_p50_s, (cell) => cell.ttft_p99_s] },
-  { title: "Duration", figures: quantiles("duration_s"), lines: [(cell) => cell.duration_p50_s, (cell) => cell.duration_p99_s] },
+  {
+    title: "First token",
+    figures: quantiles("ttft_s"),
+    lines: [(cell) => cell.ttft_p50_s, (cell) => cell.ttft_p99_s],
+  },
+  {
+    title: "Duration",
+    figures: quantiles("duration_s"),
+    lines: [(cell) => cell.duration_p50_s, (cell) => cell.duration_p99_s],
+  },
 ];
 
 const today = { figures: one("cost_today_usd", null, "–", "not known yet"), remark: "UTC day" };
@@ -67,12 +93,23 @@ function drawStrip() {
 
 function tile({ title, unit, figures, lines, remark }) {
   const shown = figures(live, today).map(({ name, value, shown: text, title: all, label }) =>
-    h("span", { class: "reading" }, label && h("small", {}, label), figure(value, text, all, { data: { figure: name } }), unit && h("small", {}, unit)),
+    h(
+      "span",
+      { class: "reading" },
+      label && h("small", {}, label),
+      figure(value, text, all, { data: { figure: name } }),
+      unit && h("small", {}, unit),
+    ),
   );
   const note = remark?.(live, today);
   const before = Array(Math.max(0, LOOKED_BACK_S / live.cell_s - live.cells.length)).fill(null);
   const drawn = lines.map((line) => [...before, ...live.cells.map((cell) => line(cell, live))]);
-  return h("div", { class: "tile" }, h("dt", {}, title, note && h("small", { class: "remark" }, note)), h("dd", {}, h("span", { class: "readings" }, shown), spark(drawn)));
+  return h(
+    "div",
+    { class: "tile" },
+    h("dt", {}, title, note && h("small", { class: "remark" }, note)),
+    h("dd", {}, h("span", { class: "readings" }, shown), spark(drawn)),
+  );
 }
 
 function drawHeader() {
@@ -94,17 +131,35 @@ function drawHeader() {
 
 function drawNotices() {
   const notices = [];
-  if (silentSince !== null) notices.push(["bad", `Not answering since ${clockTime(silentSince)}. What is shown is as of then.`]);
-  else if (live?.draining) notices.push(["warn", `Draining: no new requests are welcome, and ${exact(live.in_flight)} are under way.`]);
+  if (silentSince !== null)
+    notices.push(["bad", `Not answering since ${clockTime(silentSince)}. What is shown is as of then.`]);
+  else if (live?.draining)
+    notices.push([
+      "warn",
+      `Draining: no new requests are welcome, and ${exact(live.in_flight)} are under way.`,
+    ]);
   const drawn = JSON.stringify(notices);
   if (byId("notices").dataset.drawn === drawn) return;
   byId("notices").dataset.drawn = drawn;
-  replace(byId("notices"), notices.map(([kind, sentence]) => h("p", { class: `notice ${kind}` }, h("span", { "aria-hidden": "true" }, kind === "bad" ? "▼ " : "◆ "), sentence)));
+  replace(
+    byId("notices"),
+    notices.map(([kind, sentence]) =>
+      h(
+        "p",
+        { class: `notice ${kind}` },
+        h("span", { "aria-hidden": "true" }, kind === "bad" ? "▼ " : "◆ "),
+        sentence,
+      ),
+    ),
+  );
 }
 
 function drawPulse() {
   byId("pulse").dataset.state = silentSince === null ? "live" : "silent";
-  say(byId("pulse-text"), silentSince === null ? `live ${clockTime(live.at)}` : `silent since ${clockTime(silentSince)}`);
+  say(
+    byId("pulse-text"),
+    silentSince === null ? `live ${clockTime(live.at)}` : `silent since ${clockTime(silentSince)}`,
+  );
   byId("pulse").title = live ? `${utc(live.at)}; up since ${utc(live.started)}` : "";
 }
 
@@ -129,9 +184,17 @@ async function look() {
 async function countToday() {
   const midnight = new Date().toISOString().slice(0, 10);
   try {
-    const { total } = await ask("/api/usage", [["by", ""], ["since", midnight]]);
+    const { total } = await ask("/api/usage", [
+      ["by", ""],
+      ["since", midnight],
+    ]);
     const known = total.cost_usd;
-    today.figures = one("cost_today_usd", known, total.requests ? money(known) : "$0", total.requests ? moneyExact(known) : "no request today");
+    today.figures = one(
+      "cost_today_usd",
+      known,
+      total.requests ? money(known) : "$0",
+      total.requests ? moneyExact(known) : "no request today",
+    );
     today.remark = total.unpriced_tokens ? `△ ${count(total.unpriced_tokens)} unpriced` : "UTC day";
   } catch (error) {
     if (error instanceof Silence) return;

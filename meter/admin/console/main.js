@@ -23,11 +23,36 @@ const all = [...livePolls(), ...panels];
 
 function drawToolbar() {
   const { range, where } = current();
-  segments(byId("range"), "Span", Object.entries(RANGES).map(([name, { title }]) => [name, title]), range, (chosen) => change({ range: chosen }));
+  segments(
+    byId("range"),
+    "Span",
+    Object.entries(RANGES).map(([name, { title }]) => [name, title]),
+    range,
+    (chosen) => change({ range: chosen }),
+  );
   const since = new Date(span().first * 1000);
   say(byId("span"), `since ${utc(since).replace(":00 UTC", " UTC")}`);
-  replace(byId("filters"), where.map(([field, value]) =>
-    h("li", {}, h("button", { type: "button", class: "chip", data: { focus: field }, "aria-label": `Remove the filter ${field} = ${value}`, on: { click: () => widen(field) } }, h("bdi", {}, `${field} = ${value}`), h("span", { "aria-hidden": "true" }, " ✕")))));
+  replace(
+    byId("filters"),
+    where.map(([field, value]) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            data: { focus: field },
+            "aria-label": `Remove the filter ${field} = ${value}`,
+            on: { click: () => widen(field) },
+          },
+          h("bdi", {}, `${field} = ${value}`),
+          h("span", { "aria-hidden": "true" }, " ✕"),
+        ),
+      ),
+    ),
+  );
 }
 
 function start() {
@@ -54,7 +79,7 @@ byId("sign-out").addEventListener("click", () => {
   stop(false);
 });
 byId("skip").addEventListener("click", (event) => {
-  event.preventDefault();  // what is behind the # is the view
+  event.preventDefault(); // what is behind the # is the view
   byId("console").focus();
 });
 

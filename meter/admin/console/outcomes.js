@@ -17,5 +17,10 @@ const OUTCOMES = {
 /** An outcome as people see it. */
 export function outcome(name, about = "") {
   const [sign, word, tone] = OUTCOMES[name] ?? ["?", name, "calm"];
-  return h("span", { class: `outcome ${tone}`, title: about || null }, h("span", { "aria-hidden": "true", class: "sign" }, sign), word);
+  return h(
+    "span",
+    { class: `outcome ${tone}`, title: about || null },
+    h("span", { "aria-hidden": "true", class: "sign" }, sign),
+    word,
+  );
 }

@@ -5,7 +5,8 @@ import { byId, say } from "./dom.js";
 import { poll } from "./poll.js";
 
 const EVERY_S = 10;
-const LEDGER_OFF = "The ledger is off, so there is nothing to add up. Set ledger.url in the settings to keep what passes.";
+const LEDGER_OFF =
+  "The ledger is off, so there is nothing to add up. Set ledger.url in the settings to keep what passes.";
 
 /**
  * Show in the section `id` what `load` returns, by `draw`.

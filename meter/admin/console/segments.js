@@ -19,7 +19,14 @@ export function segments(element, legend, options, chosen, choose) {
     h(
       "label",
       {},
-      h("input", { type: "radio", name, value, checked: value === chosen, data: { focus: `${name} ${value}` }, on: { change: () => choose(value) } }),
+      h("input", {
+        type: "radio",
+        name,
+        value,
+        checked: value === chosen,
+        data: { focus: `${name} ${value}` },
+        on: { change: () => choose(value) },
+      }),
       h("span", {}, title),
     ),
   );

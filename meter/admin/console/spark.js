@@ -15,14 +15,32 @@ export function spark(lines) {
   const down = (value) => HEIGHT - 1 - ((HEIGHT - 3) * value) / most;
   const drawn = lines.flatMap((line, rank) => {
     const runs = known(line);
-    const paths = runs.map((run) => run.map(([index, value]) => `${across(index, line).toFixed(1)} ${down(value).toFixed(1)}`));
-    const stroke = paths.map((points) => (points.length > 1 ? `M${points.join("L")}` : `M${points[0]}h0`)).join("");
-    const area = rank > 0 || lines.length > 1 ? "" : paths
-      .map((points, at) => `M${across(runs[at][0][0], line).toFixed(1)} ${HEIGHT}L${points.join("L")}L${across(runs[at].at(-1)[0], line).toFixed(1)} ${HEIGHT}Z`)
+    const paths = runs.map((run) =>
+      run.map(([index, value]) => `${across(index, line).toFixed(1)} ${down(value).toFixed(1)}`),
+    );
+    const stroke = paths
+      .map((points) => (points.length > 1 ? `M${points.join("L")}` : `M${points[0]}h0`))
       .join("");
-    return [area && svg("path", { d: area, class: "area" }), stroke && svg("path", { d: stroke, class: `line rank-${rank}` })];
+    const area =
+      rank > 0 || lines.length > 1
+        ? ""
+        : paths
+            .map(
+              (points, at) =>
+                `M${across(runs[at][0][0], line).toFixed(1)} ${HEIGHT}L${points.join("L")}L${across(runs[at].at(-1)[0], line).toFixed(1)} ${HEIGHT}Z`,
+            )
+            .join("");
+    return [
+      area && svg("path", { d: area, class: "area" }),
+      stroke && svg("path", { d: stroke, class: `line rank-${rank}` }),
+    ];
   });
-  const told = { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  const told = {
+    class: "spark",
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    preserveAspectRatio: "none",
+    "aria-hidden": "true",
+  };
   return svg("svg", told, ...drawn.filter(Boolean));
 }
 

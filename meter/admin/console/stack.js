@@ -8,7 +8,11 @@ const OTHERS = "others";
 /** What can be stacked: how much of it a row has, exactly; and how that is told. */
 export const MEASURES = {
   cost: { title: "Cost", of: (row) => (row.cost_usd === null ? 0n : pico(row.cost_usd)), told: amount },
-  tokens: { title: "Tokens", of: (row) => BigInt(Object.values(row.usage).reduce((sum, n) => sum + n, 0)), told: String },
+  tokens: {
+    title: "Tokens",
+    of: (row) => BigInt(Object.values(row.usage).reduce((sum, n) => sum + n, 0)),
+    told: String,
+  },
   requests: { title: "Requests", of: (row) => BigInt(row.requests), told: String },
 };
 
@@ -36,12 +40,25 @@ export function stacked(rows, { bucket, field, measure, moments }) {
     layer.values[index] += of(row);
     layer.total += of(row);
   }
-  const ranked = [...named.values()].filter((layer) => layer.total > 0n).sort((a, b) => (a.total === b.total ? a.name.localeCompare(b.name) : a.total > b.total ? -1 : 1));
+  const ranked = [...named.values()]
+    .filter((layer) => layer.total > 0n)
+    .sort((a, b) => (a.total === b.total ? a.name.localeCompare(b.name) : a.total > b.total ? -1 : 1));
   const few = ranked.slice(0, MOST);
   paint(`${field} ${measure}`, few);
   const rest = ranked.slice(MOST);
-  if (rest.length) few.push({ name: `${OTHERS} (${rest.length})`, slot: null, total: plus(rest.map((layer) => layer.total)), values: moments.map((_, index) => plus(rest.map((layer) => layer.values[index]))) });
-  return { layers: few, unpriced, total: plus(few.map((layer) => layer.total)), totals: moments.map((_, index) => plus(few.map((layer) => layer.values[index]))) };
+  if (rest.length)
+    few.push({
+      name: `${OTHERS} (${rest.length})`,
+      slot: null,
+      total: plus(rest.map((layer) => layer.total)),
+      values: moments.map((_, index) => plus(rest.map((layer) => layer.values[index]))),
+    });
+  return {
+    layers: few,
+    unpriced,
+    total: plus(few.map((layer) => layer.total)),
+    totals: moments.map((_, index) => plus(few.map((layer) => layer.values[index]))),
+  };
 }
 
 const plus = (values) => values.reduce((sum, value) => sum + value, 0n);
@@ -55,8 +72,12 @@ function began(name) {
 function paint(what, layers) {
   if (slotsOf !== what) slots = new Map();
   slotsOf = what;
-  const kept = new Map(layers.filter(({ name }) => slots.has(name)).map(({ name }) => [name, slots.get(name)]));
-  const free = Array.from({ length: MOST }, (_, slot) => slot).filter((slot) => ![...kept.values()].includes(slot));
+  const kept = new Map(
+    layers.filter(({ name }) => slots.has(name)).map(({ name }) => [name, slots.get(name)]),
+  );
+  const free = Array.from({ length: MOST }, (_, slot) => slot).filter(
+    (slot) => ![...kept.values()].includes(slot),
+  );
   for (const layer of layers) {
     if (!kept.has(layer.name)) kept.set(layer.name, free.shift());
     layer.slot = kept.get(layer.name);

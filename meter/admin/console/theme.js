@@ -4,7 +4,11 @@ import { byId } from "./dom.js";
 import { segments } from "./segments.js";
 
 const KEPT = "meter.theme";
-const THEMES = [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]];
+const THEMES = [
+  ["auto", "Auto"],
+  ["light", "Light"],
+  ["dark", "Dark"],
+];
 const system = matchMedia("(prefers-color-scheme: dark)");
 const watchers = [];
 

@@ -67,9 +67,15 @@ export function asked(by, { first } = span()) {
 function read() {
   const said = new URLSearchParams(location.hash.slice(1));
   const told = Object.fromEntries(Object.keys(PLAIN).map((name) => [name, said.get(name) ?? PLAIN[name]]));
-  const where = said.getAll("where").map((each) => [each.split("=", 1)[0], each.slice(each.indexOf("=") + 1)]);
+  const where = said
+    .getAll("where")
+    .map((each) => [each.split("=", 1)[0], each.slice(each.indexOf("=") + 1)]);
   if (!MEASURED.includes(told.measure)) told.measure = PLAIN.measure;
-  return { ...told, range: Object.hasOwn(RANGES, told.range) ? told.range : PLAIN.range, where: where.filter(([field]) => field) };
+  return {
+    ...told,
+    range: Object.hasOwn(RANGES, told.range) ? told.range : PLAIN.range,
+    where: where.filter(([field]) => field),
+  };
 }
 
 function turn() {
