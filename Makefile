@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-real tools chart image soak bench release-check check format lock clean
+.PHONY: help demo serve test test-real tools dashboards dashboards-png chart image soak bench release-check check format lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,12 @@ test-real: $(VENV)/.real ## Run the tests that need more: Node, Go, curl, Promet
 
 tools: $(VENV)/.real .tools/checkov/.installed ## Get what the chart is tested with: Helm 3 and 4, Checkov
 	$(BIN)/python tests/helm/fetch.py
+
+dashboards: $(VENV)/.dev ## Write the dashboards' JSON anew from their source
+	$(BIN)/python -m dashboards.source.build
+
+dashboards-png: $(VENV)/.real ## Draw the dashboards from a running Prometheus, e.g. ARGS=http://127.0.0.1:9090
+	$(BIN)/python tests/dashboards/picture/render.py $(ARGS)
 
 chart: ## Copy rules and dashboards into the chart
 	$(PYTHON) helm/sync.py
