@@ -22,11 +22,13 @@ test: $(VENV)/.dev ## Run the tests that need only Python
 test-real: $(VENV)/.real ## Run the tests that need more: Node, Go, curl, Prometheus, Chromium, Helm, buildah
 	$(BIN)/pytest -m real $(ARGS)
 
-tools: $(VENV)/.real .tools/checkov/.installed ## Get what the chart is tested with: Helm 3 and 4, Checkov
+tools: $(VENV)/.real .tools/checkov/.installed ## Get what tests need and no package has: Helm 3 and 4, Checkov, Prometheus 3
 	$(BIN)/python tests/helm/fetch.py
+	$(BIN)/python tests/prometheus.py
 
-dashboards: $(VENV)/.dev ## Write the dashboards' JSON anew from their source
+dashboards: $(VENV)/.dev ## Write the dashboards' JSON and the PrometheusRule anew from their sources
 	$(BIN)/python -m dashboards.source.build
+	$(BIN)/python -m dashboards.source.prometheusrule
 
 dashboards-png: $(VENV)/.real ## Draw the dashboards from a running Prometheus, e.g. ARGS=http://127.0.0.1:9090
 	$(BIN)/python tests/dashboards/picture/render.py $(ARGS)
@@ -47,11 +49,14 @@ bench: $(VENV)/.demo ## Measure the CPU time of each signal, beside a proxy that
 release-check: $(VENV)/.dev ## Ask another program, Arize Phoenix, what it reads in Meter's spans
 	$(BIN)/pytest -m release $(ARGS)
 
-check: $(VENV)/.dev ## Lint, types, which way imports point, formatting
+check: $(VENV)/.dev ## Lint, types, which way imports point, formatting, whether what is built from other files is fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m dashboards.source.build --check
+	$(BIN)/python -m dashboards.source.prometheusrule --check
+	$(BIN)/python helm/sync.py --check
 
 format: $(VENV)/.dev ## Put the code into shape
 	$(BIN)/ruff check --fix

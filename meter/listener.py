@@ -248,6 +248,7 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         "_body",
         "_head_bytes",
         "_head_timer",
+        "_heading",
         "_listener",
         "_look_timer",
         "end",
@@ -261,6 +262,8 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         """When the first byte of the request being read came, on the monotonic clock."""
         self._body: StreamReader | None = None
         """Body of the last request that was parsed."""
+        self._heading = False
+        """A head has begun to come, and has yet to end."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         """That have come of a head that is still to end."""
@@ -276,11 +279,11 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
             return
         # Bytes that are no part of the last request's body begin the next one, whoever is at what meanwhile;
         # aiohttp itself calls this with none, to go on with what it has.
-        if data and self._head_timer is None and (self._body is None or self._body.is_eof()):
+        if data and not self._heading and (self._body is None or self._body.is_eof()):
             self._began = time.monotonic()
             self._head_bytes = 0
-            self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
-        if self._head_timer is not None:
+            self._heading = True
+        if self._heading:
             data = data if self._head_bytes <= self._listener.head_bytes else _NO_HTTP
             self._head_bytes += len(data)
         parsed = self._request_count
@@ -288,6 +291,8 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         if self._request_count > parsed:
             self._body = self._messages[-1][1]
             self._stop_head_timer()
+        elif self._heading and self._head_timer is None:  # most heads come in one piece, and need no timer
+            self._head_timer = self._loop.call_later(self._listener.head_seconds, self._give_up)
         if self._messages:
             self._spoil()
 
@@ -387,6 +392,7 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         return self._listener.on_error(request, exc)
 
     def _stop_head_timer(self) -> None:
+        self._heading = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
