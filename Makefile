@@ -49,7 +49,7 @@ bench: $(VENV)/.demo ## Measure the CPU time of each signal, beside a proxy that
 release-check: $(VENV)/.dev ## Ask another program, Arize Phoenix, what it reads in Meter's spans
 	$(BIN)/pytest -m release $(ARGS)
 
-check: $(VENV)/.dev ## Lint, types, which way imports point, formatting, whether what is built from other files is fresh
+check: $(VENV)/.real ## Lint, types, which way imports point, formatting, whether what is built from other files is fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
