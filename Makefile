@@ -5,10 +5,10 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-real tools dashboards dashboards-png chart image soak bench release-check check format lock clean
+.PHONY: help demo serve test test-real tools dashboards dashboards-png chart image soak bench bench-signals release-check check format lock clean
 
 help: ## Say what each target does
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo ## See it work: Meter in front of a simulated upstream, with traffic (no key, no network)
 	$(BIN)/meter demo $(ARGS)
@@ -43,8 +43,11 @@ soak: $(VENV)/.dev ## Run 10,000 exchanges with faults on both sides, and fuzz f
 	$(BIN)/pytest -m slow tests/test_soak.py $(ARGS)
 	FUZZ=20 $(BIN)/pytest -n auto tests/test_fuzz.py $(ARGS)
 
-bench: $(VENV)/.demo ## Measure the CPU time of each signal, beside a proxy that meters nothing
-	$(BIN)/python bench/signals.py $(ARGS)
+bench: $(VENV)/.bench ## Compare Meter with nginx, Envoy, Caddy and a bare proxy; some seven minutes
+	$(BIN)/python -m bench $(ARGS)
+
+bench-signals: $(VENV)/.bench ## Measure the CPU time of each signal, beside a proxy that meters nothing
+	$(BIN)/python -m bench.signals
 
 release-check: $(VENV)/.dev ## Ask another program, Arize Phoenix, what it reads in Meter's spans
 	$(BIN)/pytest -m release $(ARGS)

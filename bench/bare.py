@@ -1,4 +1,4 @@
-"""A proxy on aiohttp that meters nothing: `bare.py PORT UPSTREAM_PORT`, in a process of its own."""
+"""A proxy on aiohttp that meters nothing: `python -m bench.bare PORT UPSTREAM_PORT`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _with_session(app: web.Application) -> AsyncIterator[None]:
 
 def main() -> None:
     """Serve until killed."""
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", passes)
     app.cleanup_ctx.append(_with_session)
     loop = uvloop.new_event_loop()

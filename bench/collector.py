@@ -1,4 +1,4 @@
-"""Takes spans by OTLP and forgets them: `collector.py HTTP_PORT GRPC_PORT`, in a process of its own.
+"""Takes spans by OTLP and forgets them: `python -m bench.collector HTTP_PORT GRPC_PORT`.
 
 An answer without fields is an empty message, so nothing needs to be decoded: the collector stays cheap.
 Whether all spans were taken is what Meter's own metrics tell.

@@ -19,7 +19,7 @@ CHAT = ChatCompletions()
 class Heard(Facts):
     """Facts that keep the words that were said."""
 
-    heard = ""
+    heard: str = ""
 
     def say(self, text: Any) -> None:
         """Keep a text."""
