@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
@@ -75,6 +76,10 @@ _BUDGETS_SECONDS = 10.0
 
 _LOOK_SECONDS = 0.05
 """How often it is looked whether anything is still under way."""
+
+_SWITCH_SECONDS = 0.0005
+"""So long a thread, such as the one that renders a scrape, keeps the event loop waiting; Python's 0.005 would
+add up, for the loop lets go each time it asks for what has come."""
 
 _REPORT_SECONDS = 60.0
 """A failing part is logged so often at the most."""
@@ -399,6 +404,7 @@ def run(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop, where there is one."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         import uvloop  # noqa: PLC0415 - not to be had on Windows
     except ImportError:

@@ -8,6 +8,7 @@ state of its own and never raises.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -70,16 +71,20 @@ class Marks:
     """Carries no content, however long it is; others are taken to if they are too long to be read whole."""
 
 
-class Facts(msgspec.Struct):
-    """What was learned of an answer so far; the last word on each thing counts."""
+@dataclass(slots=True)
+class Facts:
+    """What was learned of an answer so far; the last word on each thing counts.
+
+    No struct of msgspec's, as records are: of one of these, every event writes several members.
+    """
 
     response_id: str | None = None
     response_model: str | None = None
     service_tier: str | None = None
-    finish_reasons: dict[int, str] = msgspec.field(default_factory=dict)
+    finish_reasons: dict[int, str] = field(default_factory=dict)
     """By index of the choice, in the order in which they came."""
     usage: dict[str, int] | None = None
-    units: dict[str, float] = msgspec.field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
     """What is charged for and is not a token, by `meter.exchange.UNITS`."""
     provider_cost_usd: Decimal | None = None
     final_usage: bool = False
