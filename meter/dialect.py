@@ -99,6 +99,8 @@ class Facts:
     """An estimate of the tokens of content that was seen; None where no answer was."""
     captured: Captured | None = None
     """Takes down what was said; None where content is not captured."""
+    spoken: str | None = None
+    """The text that was said since this was None; "" where there were several."""
     part: Hashable = None
     """What is being said: of which choice, which part. What is said by turns is told apart by it."""
 
@@ -120,6 +122,7 @@ class Facts:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""
         if isinstance(text, str):
             self.said = (self.said or 0.0) + text_tokens(text)
+            self.spoken = text if self.spoken is None else ""
             if self.captured is not None:
                 self.captured.add(text, self.part)
 

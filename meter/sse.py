@@ -120,6 +120,11 @@ class Splitter:
         """Bytes held, at most `limit`."""
         return len(self._held)
 
+    @property
+    def fresh(self) -> bool:
+        """The next byte begins an event, and not the first."""
+        return not (self._held or self._owed or self._passing or self._opening)
+
     def feed(self, piece: bytes) -> list[Part]:
         """Return the parts that `piece` completes; a piece that is one event is that part's very `raw`."""
         parts: list[Part] = []

@@ -17,6 +17,7 @@ from meter.dialect import Facts, Marks, Request
 from meter.errors import read_error
 from meter.exchange import Outcome, UsageSource
 from meter.jsonstream import Elements, Lines
+from meter.likeness import likeness
 from meter.members import append, cut_null, member_bytes, members
 from meter.reckoning import Counted, reckon
 from meter.sse import Kind, Part, Splitter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from meter.coding import Decoder
     from meter.dialect import Dialect
+    from meter.likeness import Likeness
 
 __all__ = ["Tap"]
 
@@ -73,6 +75,10 @@ _CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
 _USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 _USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 
+
+_LIKELY = 16
+"""Once so many events in a row were not like the one before, no likeness is looked for any more."""
+_MORE_THAN_TEXT = Marks.FINISH | Marks.USAGE_EVENT | Marks.BARE
 
 _UNTOLD = frozenset((Outcome.UNREACHABLE, Outcome.REJECTED))
 
@@ -126,6 +132,11 @@ class Tap:
         """Of a whole answer that is long, or of an event that is longer than is held: what is kept of it."""
         self._kept = b""
         """An event with a finish reason, held until the next tells whether something goes back onto it."""
+        self._like: Likeness | None = None
+        """What the last event had around its text, if it said nothing else that was new."""
+        self._likely = _LIKELY
+        self._spoken = ""
+        """The text that the last event said, if that was all that was new in it."""
         self._dropping = False
         self._nulls = True
         """The next event may have a null `usage`, for the last one that said anything had."""
@@ -313,10 +324,31 @@ class Tap:
         except ValueError:
             self._readable = False
 
+    def _repeats(self, piece: bytes, now: float) -> Likeness | None:
+        """Take in a piece that is one event like the last but for its text; None where it is not."""
+        like, splitter = self._like, self._splitter
+        if like is None or self._kept or not (isinstance(splitter, Splitter) and splitter.fresh):
+            return None
+        text = like.text(piece) if len(piece) <= self._event_bytes else None
+        if text is None:
+            self._like = None
+            self._likely -= 1
+            return None
+        self._likely = _LIKELY
+        self.facts.say(text)
+        self._time(now)
+        return like
+
+    def _learn(self, part: Part, out: bytes) -> None:
+        """Learn what an event has around its text that goes out like this, if the next may be like it."""
+        self._like = likeness(part.raw, self._spoken, out) if self._spoken and self._likely > 0 else None
+
     def _read(self, piece: bytes, now: float) -> None:
         if self._splitter is not None:
-            for part in self._splitter.feed(piece):
-                self._see(part, now)
+            if self._repeats(piece, now) is None:
+                for part in self._splitter.feed(piece):
+                    self._see(part, now)
+                    self._learn(part, part.raw)
             return
         self._body += piece
         if self._abridger is not None:
@@ -343,6 +375,7 @@ class Tap:
                 self.facts.said += self._abridger.words
 
     def _see(self, part: Part, now: float) -> int:
+        self._like = None
         data = part.data
         if data is not None:
             return self._take(part.name, data, now)
@@ -355,8 +388,10 @@ class Tap:
         assert self._dialect is not None  # noqa: S101 - without one no stream is read
         if len(data) > SHORT_TEXT:
             data, long = abridged(data) or b"", True
+        facts = self.facts
+        begun, facts.spoken, self._spoken = bool(facts.said), None, ""
         try:
-            marks = self._dialect.read_event(name, data, self.facts)
+            marks = self._dialect.read_event(name, data, facts)
         except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted
             self.failures += 1
             return 0
@@ -364,6 +399,8 @@ class Tap:
             self._time(now)
             if marks & Marks.REASONING:
                 self.reasoning_streamed = True
+            if begun and not (long or marks & _MORE_THAN_TEXT):
+                self._spoken = self.facts.spoken or ""
         return marks
 
     def _see_abridged(self, part: Part, now: float) -> None:
@@ -387,6 +424,8 @@ class Tap:
     def _edited(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that can be read at once."""
         assert isinstance(self._splitter, Splitter)  # noqa: S101 - only events are edited
+        if (like := self._repeats(piece, now)) is not None:
+            return like.out(piece)
         out: list[bytes] = []
         for part in self._splitter.feed(piece):
             self._edit(part, now, out)
@@ -415,6 +454,7 @@ class Tap:
             self._kept = raw
         else:
             out.append(raw)
+            self._learn(part, raw)
 
     def _edit_last(self, part: Part, now: float, out: list[bytes]) -> None:
         """Edit what came without its blank line: a whole event, or one that broke off.
