@@ -205,8 +205,10 @@ class RawAnswer(web.StreamResponse):
         if transport is None:
             return
         if self._delimited:
+            unsent = transport.get_write_buffer_size()
             transport.close()  # without the last chunk, or short of Content-Length
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
+            if unsent:
+                asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
         else:
             reset(transport)
 

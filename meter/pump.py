@@ -111,6 +111,7 @@ class Pump:
             out.break_off()  # a clean end would forge a complete answer
             raise ConnectionAbortedError from None
         finally:
+            out.heed(None)
             self._wait_no_longer()
         ended = self._now() if self._ended is None else self._ended
         self._write(self._tap.end(ended))
@@ -134,9 +135,10 @@ class Pump:
                 self._turn = asyncio.get_running_loop().create_future()
                 await self._turn
             while self._backlog:
-                await self._pass_on(self._backlog.popleft())
+                await self._pass_on(out, self._backlog[0])
+                self._backlog.popleft()  # not before: what comes meanwhile has to wait behind it
+            self._keep_back()
             self._hold()
-        out.heed(None)
         if self._error is not None:
             raise self._error
 
@@ -156,9 +158,7 @@ class Pump:
             self._spend(piece)
             if self._tap.hiding:
                 self._write(self._tap.edit(piece, now))
-                if self._tap.waiting:
-                    loop = asyncio.get_running_loop()
-                    self._release = loop.call_later(_KEPT_BACK_SECONDS, self._let_go)
+                self._keep_back()
             else:
                 self._write(piece)
                 self._tap.watch(piece, now)
@@ -183,6 +183,12 @@ class Pump:
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
+    def _keep_back(self) -> None:
+        """Wait a little for the next event, where one is held for it."""
+        self._wait_no_longer()
+        if self._tap.waiting:
+            self._release = asyncio.get_running_loop().call_later(_KEPT_BACK_SECONDS, self._let_go)
+
     def _let_go(self) -> None:
         """Write an event that was held for the next, which does not come."""
         self._release = None
@@ -203,7 +209,7 @@ class Pump:
 
     # What takes long.
 
-    async def _pass_on(self, piece: bytes) -> None:
+    async def _pass_on(self, out: RawAnswer, piece: bytes) -> None:
         """Do as `_came`, giving way to other exchanges."""
         now = self._now()
         self._spend(piece)
@@ -215,6 +221,7 @@ class Pump:
             if turn:
                 await asyncio.sleep(0)
             self._write(edited)
+            await out.taken_up()  # it may be many times as long as what came
         if self._tap.damaged:
             raise BrokenOffError
 

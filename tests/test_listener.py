@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import struct
 import time
+import weakref
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -254,6 +256,26 @@ class TestBreakingOff:
             else:
                 with pytest.raises(ConnectionResetError):
                     await desk.ask(request_)
+
+    async def test_is_not_held_where_nothing_is_unsent(self) -> None:
+        """A connection that is broken off and has sent all is let go of at once, not when patience ends."""
+        left: list[weakref.ref[asyncio.BaseTransport]] = []
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            out = RawAnswer(200, "OK", [])
+            await out.prepare(request)
+            await out.write(b"hi")
+            await asyncio.sleep(0.02)
+            assert request.transport is not None
+            left.append(weakref.ref(request.transport))
+            out.break_off()
+            raise ConnectionAbortedError
+
+        async with listening(handle) as desk:
+            await desk.ask(GET)
+            await asyncio.sleep(0.02)
+            gc.collect()
+            assert [None] == [transport() for transport in left]
 
 
 class TestSlowClients:

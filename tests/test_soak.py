@@ -213,7 +213,7 @@ async def read_body(lower: bytes, reader: asyncio.StreamReader) -> None:
 def reset(writer: asyncio.StreamWriter) -> None:
     """Let a connection be reset when it is closed."""
     no_linger = struct.pack("ii", 1, 0)
-    with suppress(OSError):  # it may be closed already
+    with suppress(OSError, AttributeError):  # it may be closed already, and have no socket
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
 
 

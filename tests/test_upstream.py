@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import struct
@@ -19,7 +20,9 @@ from meter.upstream import (
     Client,
     TimedOutError,
     UnreachableError,
+    client,
 )
+from meter.upstream.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -516,6 +519,105 @@ class TestTwice:
             assert b"hi" == await talk.whole()
 
             assert [0, 1] == [heard.connection for heard in talk.heard]
+
+    async def test_is_no_first_byte_after_an_interim_answer(self) -> None:
+        """A connection used before that breaks behind an interim answer has said something already."""
+
+        async def script(heard: Heard, writer: asyncio.StreamWriter) -> None:
+            if heard.number == 0:
+                writer.write(OK)
+                return
+            writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+            await asyncio.sleep(0.02)
+            writer.close()
+
+        async with talking(script) as talk:
+            await talk.whole()
+            with pytest.raises(UnreachableError) as caught:
+                await talk.send()
+
+            assert not caught.value.reused
+
+    async def test_is_not_closed_under_the_next_request(self) -> None:
+        """Who leaves in the turn in which its answer came does not break who has got its connection."""
+        go_on = asyncio.Event()
+
+        async def script(heard: Heard, writer: asyncio.StreamWriter) -> None:
+            if heard.bytes.startswith(b"GET /last"):
+                await go_on.wait()
+            else:
+                writer.write(OK)
+
+        async with talking(script) as talk:
+            await talk.whole()
+            (connection,) = (one for free in talk.client._free.values() for one in free)
+            leaving = asyncio.ensure_future(talk.send(target="/last"))
+            await _until(lambda: len(talk.heard) == 2)
+            following = asyncio.ensure_future(talk.send("POST"))
+            leaving.cancel()
+            connection.data_received(OK)  # within the turn of the loop in which it left
+            await asyncio.wait([leaving])
+            go_on.set()
+
+            assert b"hi" == await whole(await following)
+            assert [0, 0, 0] == [heard.connection for heard in talk.heard]
+
+    async def test_is_not_asked_when_it_has_been_idle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that has been idle for too long is left alone, before it is swept."""
+        async with talking(says(OK)) as talk:
+            await talk.whole()
+            monkeypatch.setattr(client, "_IDLE_SECONDS", 0.0)
+            await asyncio.sleep(0.01)
+            await talk.whole()
+
+            assert [0, 1] == [heard.connection for heard in talk.heard]
+
+    async def test_is_not_held_by_what_it_was_for(self) -> None:
+        """A connection that has ended is freed at once: nothing in it goes round in a circle."""
+        gc.collect()
+        gc.disable()
+        try:
+            closing = OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+            async with talking(says(closing)) as talk:
+                for _ in range(3):
+                    await talk.whole()
+                await asyncio.sleep(0.05)
+                assert [] == [one for one in gc.get_objects() if type(one) is Connection]
+        finally:
+            gc.enable()
+
+    async def test_is_not_taken_for_an_endless_head(self) -> None:
+        """A long body that comes with its head does not count as part of it."""
+        body = b"x" * 100_000
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + body
+        async with talking(says(answer)) as talk:
+            talk.client._header_bytes = 1024
+            talk.client._dialler._header_bytes = 1024
+
+            assert body == await talk.whole()
+
+    @pytest.mark.parametrize("junk", [b"junk", b"\0", b"HTTP/1.1 200 OK\r\n"])
+    async def test_ends_an_answer_that_is_whole(self, junk: bytes) -> None:
+        """What comes behind an answer does not break it, but its connection serves no more."""
+        async with talking(says(OK + junk)) as talk:
+            assert b"hi" == await talk.whole()
+            assert b"hi" == await talk.whole()
+
+            assert [0, 1] == [heard.connection for heard in talk.heard]
+
+    async def test_goes_on_for_whom_it_is_now(self) -> None:
+        """Who reads late what has come whole does not let go on what another has held."""
+        async with talking(says(OK)) as talk:
+            answer = await talk.send()
+            await _until(lambda: answer._ended)
+            answer._waiting_bytes = 1 << 20
+            (connection,) = (one for free in talk.client._free.values() for one in free)
+            connection.pause_reading()
+
+            assert b"hi" == await answer.read()
+            assert connection.reading_paused
+            connection.resume_reading()
+            answer.close()
 
     async def test_cannot_reach_nobody(self) -> None:
         """Where nobody listens, no answer comes."""

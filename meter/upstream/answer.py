@@ -86,7 +86,7 @@ class Answer:
         piece = waiting[0] if len(waiting) == 1 else b"".join(waiting)
         waiting.clear()
         if self._waiting_bytes > _MOST_WAITING:
-            self._connection.resume_reading()
+            self.hold(False)
         self._waiting_bytes = 0
         return piece
 
@@ -110,9 +110,9 @@ class Answer:
 
         `on_end` is told what `read` would raise, or None.
         """
+        self._on_piece, self._on_end = on_piece, on_end
         if self._waiting:
             on_piece(self._taken())
-        self._on_piece, self._on_end = on_piece, on_end
         if self._ended:
             on_end(self._error)
 

@@ -88,9 +88,10 @@ class Client:
     def _idle(self, place: Place) -> Connection | None:
         """Return a connection that has been used before and serves again."""
         free = self._free.get(place)
+        long_ago = self._loop.time() - _IDLE_SECONDS
         while free:
-            connection, _ = free.popitem()
-            if not connection.stale:
+            connection, since = free.popitem()
+            if since >= long_ago and not connection.stale:
                 return connection
             connection.close()
         return None

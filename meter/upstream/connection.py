@@ -122,6 +122,7 @@ class Connection(Switching):
         """It has switched, and says no more although nobody listens yet."""
         self._early = b""
         """What came behind a head that switches."""
+        self._ask: asyncio.Future[Answer] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -150,7 +151,7 @@ class Connection(Switching):
         """
         transport = self.transport
         assert transport is not None  # noqa: S101 - whoever asks has looked
-        self._begin(method, fields)
+        asked = self._begin(method, fields)
         if body is None or (isinstance(body, bytes) and len(body) <= _PIECE):
             transport.write(head + body if body else head)
         else:
@@ -158,16 +159,17 @@ class Connection(Switching):
             pieces = _cut(body) if isinstance(body, bytes) else body
             self._writing = self._loop.create_task(self._write(pieces, chunked=chunked))
         try:
-            return await self._ask
+            return await asked
         except BaseException:
-            self.close()
+            if self._ask is asked:  # the answer may have come, and another request be under way by now
+                self.close()
             raise
 
-    def _begin(self, method: str, fields: Fields) -> None:
+    def _begin(self, method: str, fields: Fields) -> asyncio.Future[Answer]:
         self._stage = _HEAD_COMES
         self._method = method
         self._upgrade = [value.lower() for name, value in fields if name.lower() == b"upgrade"]
-        self._ask: asyncio.Future[Answer] = self._loop.create_future()
+        self._ask = self._loop.create_future()
         self._answer: Answer | None = None
         self._coming = bytearray()
         self._came = False
@@ -179,6 +181,7 @@ class Connection(Switching):
         self._moved = self._loop.time()
         if self._timer is None and self._idle is not None:
             self._timer = self._loop.call_later(self._idle, self._look)
+        return self._ask
 
     def _clear(self) -> None:
         self._fields: Fields = []
@@ -237,9 +240,7 @@ class Connection(Switching):
         """Read a piece of an answer, and hand on what it has of the body."""
         if self._stage == _HEAD_COMES:
             self._coming += data
-            if len(self._coming) > _HEADS * self._header_bytes:
-                self._stage = _DOUBTED
-                return
+            self._came = True
         doubted = False
         try:
             self._parser.feed_data(data)
@@ -248,7 +249,11 @@ class Connection(Switching):
         except httptools.HttpParserError:
             doubted = True
         self._hand_over()
-        if doubted:
+        # What came with the end of a head may be a long piece of a body: only what is still a head counts.
+        endless = self._stage == _HEAD_COMES and len(self._coming) > _HEADS * self._header_bytes
+        if self._stage == _ENDED:  # it came whole, whatever is behind it
+            self._spoiled |= doubted
+        elif doubted or endless:
             self._stage = _DOUBTED
 
     def _hand_over(self) -> None:
@@ -291,7 +296,7 @@ class Connection(Switching):
         self._keep = self._parser.should_keep_alive()
         self._answer = Answer(self, status, self._reason.decode("utf-8", "surrogateescape"), self._fields)
         self._stage = _SWITCHED if status == _SWITCHING else _BODY_COMES
-        if not self._ask.done():
+        if self._ask is not None and not self._ask.done():
             self._ask.set_result(self._answer)
         if self._method == "HEAD":
             self._stage, self._parser = _ENDED, None  # it would wait for a body
@@ -366,10 +371,9 @@ class Connection(Switching):
         if stage != _FREE:
             if answer is not None:
                 answer.end_with(error or BrokenOffError())
-            elif not self._ask.done():
+            elif self._ask is not None and not self._ask.done():
                 self._ask.set_exception(
-                    error
-                    or UnreachableError(words, reused=self.used and not self._coming and words == CLOSED)
+                    error or UnreachableError(words, reused=self.used and not self._came and words == CLOSED)
                 )
         self.close()
 
@@ -407,6 +411,7 @@ class Connection(Switching):
             self._finish()
         self.transport = None
         self._fail(CLOSED)
+        self._parser = self._ask = None  # they hold on to this, and would keep it until it is looked for
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
