@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import JSON, String, Text, bindparam, cast, delete, func, select, tuple_
 from sqlalchemy import column as sql_column
 
+from meter.ledger.days import unfold
 from meter.ledger.schema import SUMS, alike, count_in, empty_rollup, rollup_of
 
 if TYPE_CHECKING:
@@ -197,6 +198,7 @@ def _summed(rows: Iterable[tuple[Mapping[str, Any], int]]) -> dict[tuple[Any, st
 def _raise(connection: Connection, tables: Tables, sums: Mapping[tuple[Any, str], dict[str, Any]]) -> None:
     changed = [sums[key] for key in sorted(sums) if any(sums[key][name] for name in SUMS)]
     if changed:
+        unfold(connection, tables, {rollup["hour"] for rollup in changed})
         _UPSERTS[connection.dialect.name](connection, tables, changed)
 
 

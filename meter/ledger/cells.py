@@ -1,10 +1,11 @@
-"""Sums over a span of time, by rollups where these tell whole hours and by `exchanges` elsewhere.
+"""Sums over a span of time, by rollups where these tell whole hours or days, and by `exchanges` elsewhere.
 
 A question becomes a few cells: exchanges that agree in what was asked by, and their sums. The span is cut
-into pieces. Hours for which there are rollups are answered by them; what lies before the first and behind
-the last of them, and hours that the span cuts, by the exchanges themselves, so that sums are exact to the
-microsecond. An hour that is cut and has lost exchanges to their retention is taken whole, and the answer's
-span says so. Rollups that were off in the midst of a span are not noticed.
+into pieces. Hours for which there are rollups are answered by them, and days of such hours by their sums
+where these are there (see `days.py`); what lies before the first and behind the last of them, and hours that
+the span cuts, by the exchanges themselves, so that sums are exact to the microsecond. An hour that is cut and
+has lost exchanges to their retention is taken whole, and the answer's span says so. Rollups that were off in
+the midst of a span are not noticed.
 
 The database adds up; only by the value of a tag is grouped in Python, where its JSON has one meaning.
 """
@@ -15,20 +16,21 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import func, literal_column, select
 
 from meter.exchange import KINDS
-from meter.ledger.columns import PART, TAG, of_exchanges, of_rollups
-from meter.ledger.schema import NONE, hour_of
+from meter.ledger.columns import EDGES, PART, TAG, of_days, of_exchanges, of_rollups
+from meter.ledger.days import DAY, spans
+from meter.ledger.schema import NONE, SUMS, hour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, ScalarSelect, Select
+    from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select
 
     from meter.ledger.columns import Columns
     from meter.ledger.schema import Tables
@@ -109,6 +111,9 @@ def cells(
     """
     question = _Question(tuple(by), where or {}, tuple(sums))
     pieces = _by_minute(since, until) if question.minutes else _pieces(connection, tables, since, until)
+    if not question.hours:
+        by_day = partial(of_days, tags=question.tags)
+        pieces = [part for piece in pieces for part in _by_days(connection, tables, piece, by_day)]
     found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
     for piece in pieces:
         for group, told in question.ask(connection, tables, piece):
@@ -138,11 +143,14 @@ def _merge(into: dict[str, Any], told: Mapping[str, Any]) -> None:
 
 
 class _Piece(NamedTuple):
-    rollups: bool
+    of: Callable[..., Columns]
+    """By what it is answered."""
     since: datetime
     until: datetime
     widened: bool = False
     """It is more than was asked for: the exchanges that would tell are gone."""
+    sums: Collection[str] = (*SUMS, *EDGES)
+    """Those that are not known to be 0."""
 
 
 def _pieces(connection: Connection, tables: Tables, since: datetime, until: datetime) -> list[_Piece]:
@@ -151,27 +159,40 @@ def _pieces(connection: Connection, tables: Tables, since: datetime, until: date
     begin, end = hour_of(since), hour_of(until)
     first, last = _told_hours(connection, tables, begin, until)
     if first is None or last is None:
-        return [_Piece(rollups=False, since=since, until=until)]
+        return [_Piece(of_exchanges, since, until)]
     cut = sorted({hour for hour, edge in ((begin, since), (end, until)) if hour != edge})
     edges = [_edge(connection, tables, hour, max(hour, since), min(hour + _HOUR, until)) for hour in cut]
     begin += _HOUR if begin in cut else timedelta()
     first, last = max(first, begin), min(last + _HOUR, end)
     if first >= last:
-        spans = [_Piece(rollups=False, since=begin, until=end)]
+        whole = [_Piece(of_exchanges, begin, end)]
     else:
-        spans = [
-            _Piece(rollups=False, since=begin, until=first),
-            _Piece(rollups=True, since=first, until=last),
-            _Piece(rollups=False, since=last, until=end),
+        whole = [
+            _Piece(of_exchanges, begin, first),
+            _Piece(of_rollups, first, last),
+            _Piece(of_exchanges, last, end),
         ]
-    return edges + [span for span in spans if span.since < span.until]
+    return edges + [piece for piece in whole if piece.since < piece.until]
 
 
 def _by_minute(since: datetime, until: datetime) -> list[_Piece]:
     hours = (until - since) / _HOUR
     if hours > _BY_MINUTE_HOURS:
         raise QuestionError(f"minute: got a span of {hours:.6g} hours, expected {_BY_MINUTE_HOURS} at most")
-    return [_Piece(rollups=False, since=since, until=until)]
+    return [_Piece(of_exchanges, since, until)]
+
+
+def _by_days(
+    connection: Connection, tables: Tables, piece: _Piece, by_day: Callable[..., Columns]
+) -> list[_Piece]:
+    if piece.of is not of_rollups or piece.until - piece.since < DAY:
+        return [piece]
+    return [
+        piece._replace(since=span.since, until=span.until)
+        if span.sums is None
+        else _Piece(by_day, span.since, span.until, sums=span.sums.union(EDGES))
+        for span in spans(connection, tables, piece.since, piece.until)
+    ]
 
 
 def _told_hours(
@@ -189,8 +210,8 @@ def _edge(connection: Connection, tables: Tables, hour: datetime, since: datetim
     within, kept = _kept(tables, since, until), _kept(tables, hour, hour + _HOUR)
     asked, there, told = connection.execute(select(within, kept, _told(tables, hour))).one()
     if asked == told or there < told:
-        return _Piece(rollups=True, since=hour, until=hour + _HOUR, widened=asked != told)
-    return _Piece(rollups=False, since=since, until=until)
+        return _Piece(of_rollups, hour, hour + _HOUR, widened=asked != told)
+    return _Piece(of_exchanges, since, until)
 
 
 def _kept(tables: Tables, since: datetime, until: datetime) -> ScalarSelect[int]:
@@ -222,14 +243,27 @@ class _Question:
         """Whether minutes are told apart."""
         return _MINUTE in (*self.by, *self.where)
 
+    @property
+    def hours(self) -> bool:
+        """Whether hours are told apart."""
+        return "hour" in (*self.by, *self.where)
+
+    @property
+    def tags(self) -> bool:
+        """Whether tags are told apart."""
+        return any(field.startswith(TAG) for field in (*self.by, *self.where))
+
     def ask(
         self, connection: Connection, tables: Tables, piece: _Piece
     ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Give the groups of a piece; one may come several times, for different tags."""
         lite = connection.dialect.name == "sqlite"
-        of = (of_rollups if piece.rollups else of_exchanges)(tables, lite=lite)
+        of = piece.of(tables, lite=lite)
         columns, read = self.columns, cache(_tags)
-        for row in connection.execute(self._statement(of, piece)):
+        sums = [part for name in self.sums if name in piece.sums for part in of.sums(name)]
+        if not (columns or sums):
+            return  # there is nothing but zeros
+        for row in connection.execute(self._statement(of, piece, sums)):
             told = row._asdict()
             known = {name: told.pop(name) for name in columns}
             tags = read(known["tags"]) if "tags" in known else {}
@@ -239,13 +273,10 @@ class _Question:
             )
             yield tuple(group), _added(told)
 
-    def _statement(self, of: Columns, piece: _Piece) -> Select[Any]:
+    def _statement(self, of: Columns, piece: _Piece, sums: Sequence[ColumnElement[Any]]) -> Select[Any]:
         return (
-            select(
-                *(of.field(name).label(name) for name in self.columns),
-                *(part for name in self.sums for part in of.sums(name)),
-            )
-            .where(of.moment >= piece.since, of.moment < piece.until)
+            select(*(of.field(name).label(name) for name in self.columns), *sums)
+            .where(of.which, of.moment >= piece.since, of.moment < piece.until)
             .where(*(of.holds(name, values) for name, values in self.where.items()))
             # By place: PostgreSQL takes an expression with parameters for another one each time.
             .group_by(*(literal_column(str(place)) for place in range(1, len(self.columns) + 1)))

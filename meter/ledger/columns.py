@@ -6,7 +6,7 @@ name says; an exchange has JSON, of which only the parts that are asked for are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     or_,
+    true,
     type_coerce,
 )
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from meter.ledger.schema import Tables
 
-__all__ = ["EDGES", "PART", "TAG", "Columns", "of_exchanges", "of_rollups", "tagged"]
+__all__ = ["EDGES", "PART", "TAG", "Columns", "of_days", "of_exchanges", "of_rollups", "tagged"]
 
 TAG = "tag."
 """Begins the field of a tag."""
@@ -67,6 +68,8 @@ class Columns:
     named: Mapping[str, ColumnElement[Any]]
     lite: bool
     """Whether this is SQLite."""
+    which: ColumnElement[bool] = field(default_factory=true)
+    """Those of the table's rows that are meant."""
 
     def field(self, name: str) -> ColumnElement[Any]:
         """Give what to group by for a field."""
@@ -86,7 +89,7 @@ class Columns:
     def sums(self, name: str) -> Sequence[ColumnElement[Any]]:
         """Give what to select for a sum; two parts, `cost_high` and `cost_low`, for an amount in SQLite."""
         if name in _EXTREMES:
-            return [_EXTREMES[name](self.moment).label(name)]
+            return [_EXTREMES[name](self.named[name]).label(name)]
         if name == "cost_usd" and self.lite:
             amount = type_coerce(self.named[name], BigInteger)
             return [func.sum(amount // PART).label("cost_high"), func.sum(amount % PART).label("cost_low")]
@@ -96,7 +99,14 @@ class Columns:
 def of_rollups(tables: Tables, *, lite: bool) -> Columns:
     """Give rollups, which are what they are."""
     c = tables.rollups.c
-    return Columns(c.hour, dict(c.items()), lite)
+    return Columns(c.hour, {**dict(c.items()), **dict.fromkeys(EDGES, c.hour)}, lite)
+
+
+def of_days(tables: Tables, *, lite: bool, tags: bool) -> Columns:
+    """Give rollups of whole days, told apart by tags or not."""
+    c = tables.day_rollups.c
+    edges = {"first": c.first_hour, "last": c.last_hour}
+    return Columns(c.day, {**dict(c.items()), **edges}, lite, c.tagged.is_(tags))
 
 
 def of_exchanges(tables: Tables, *, lite: bool) -> Columns:
@@ -108,6 +118,7 @@ def of_exchanges(tables: Tables, *, lite: bool) -> Columns:
         c.timestamp,
         {
             **dict(c.items()),
+            **dict.fromkeys(EDGES, c.timestamp),
             "cut_short": _has(c.finish_reasons, [_json(stop) for stop in sorted(LENGTH_STOPS)], lite=lite),
             "requests": literal_column("1", BigInteger()),
             "errors": case((c.outcome != Outcome.OK.value, 1), else_=0),

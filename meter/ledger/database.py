@@ -50,7 +50,7 @@ __all__ = [
     "open_database",
 ]
 
-HEAD = "0001"
+HEAD = "0002"
 """The version of the tables in `schema`: the last step in `migrations`."""
 
 _SQLITE = "sqlite:///"

@@ -2,8 +2,9 @@
 
 `exchanges` has one row for each exchange, in columns that are named as in the log. `rollups` has the sums of
 all rows of an hour that agree in everything one may ask by, so that a report need not read every row; both
-are written in one transaction. Money is exact: whole numbers of 10^-12 USD in SQLite, which has no decimals,
-and NUMERIC(24, 12) in PostgreSQL. Times are UTC.
+are written in one transaction. `day_rollups` has sums of whole days, and `days` says of which: see `days.py`.
+Money is exact: whole numbers of 10^-12 USD in SQLite, which has no decimals, and NUMERIC(24, 12) in
+PostgreSQL. Times are UTC.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from meter.labels import NONE
 from meter.telling import rfc3339, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Dialect
 
@@ -134,6 +135,8 @@ class Tables:
     metadata: MetaData
     exchanges: Table
     rollups: Table
+    days: Table
+    day_rollups: Table
 
 
 def tables(dialect: str) -> Tables:
@@ -192,31 +195,52 @@ def tables(dialect: str) -> Tables:
         Index("exchanges_by_time", "timestamp"),
         sqlite_with_rowid=False,
     )
-    rollups = Table(
-        "rollups",
+
+    def summed(name: str, *found_by: Column[Any], besides: Sequence[Column[Any]] = ()) -> Table:
+        return Table(
+            name,
+            metadata,
+            *found_by,
+            # A text may be longer than what an index of PostgreSQL takes; a digest of all of them never is.
+            Column("digest", String(32), primary_key=True),
+            *besides,
+            text("upstream", nullable=False),
+            text("operation", nullable=False),
+            text("model", nullable=False),
+            text("key", nullable=False),
+            text("tags", nullable=False),
+            text("outcome", nullable=False),
+            text("error_type", nullable=False),
+            text("usage_source", nullable=False),
+            text("price_status", nullable=False),
+            Column("cut_short", Boolean(), nullable=False),
+            Column("requests", BigInteger(), nullable=False),
+            Column("errors", BigInteger(), nullable=False),
+            Column("duration_s", Double(), nullable=False),
+            money("cost_usd"),
+            *(Column(kind, BigInteger(), nullable=False) for kind in KINDS),
+            *(Column(unit, Double(), nullable=False) for unit in UNITS),
+            sqlite_with_rowid=False,
+        )
+
+    return Tables(
         metadata,
-        moment("hour", primary_key=True),
-        # A text may be longer than what an index of PostgreSQL takes; a digest of all of them never is.
-        Column("digest", String(32), primary_key=True),
-        text("upstream", nullable=False),
-        text("operation", nullable=False),
-        text("model", nullable=False),
-        text("key", nullable=False),
-        text("tags", nullable=False),
-        text("outcome", nullable=False),
-        text("error_type", nullable=False),
-        text("usage_source", nullable=False),
-        text("price_status", nullable=False),
-        Column("cut_short", Boolean(), nullable=False),
-        Column("requests", BigInteger(), nullable=False),
-        Column("errors", BigInteger(), nullable=False),
-        Column("duration_s", Double(), nullable=False),
-        money("cost_usd"),
-        *(Column(kind, BigInteger(), nullable=False) for kind in KINDS),
-        *(Column(unit, Double(), nullable=False) for unit in UNITS),
-        sqlite_with_rowid=False,
+        exchanges,
+        rollups=summed("rollups", moment("hour", primary_key=True)),
+        days=Table(
+            "days",
+            metadata,
+            moment("day", primary_key=True),
+            text("sums", nullable=False),
+            sqlite_with_rowid=False,
+        ),
+        day_rollups=summed(
+            "day_rollups",
+            Column("tagged", Boolean(), primary_key=True),
+            moment("day", primary_key=True),
+            besides=(moment("first_hour", nullable=False), moment("last_hour", nullable=False)),
+        ),
     )
-    return Tables(metadata, exchanges, rollups)
 
 
 _json = msgspec.json.Encoder(order="sorted")

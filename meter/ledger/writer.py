@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import delete, exc, select
 
 from meter.ledger.database import Database, LedgerDeniedError, LedgerError, add, open_database
+from meter.ledger.days import DAY, day_of, fold, unfolded
 from meter.ledger.schema import exchange_of
 from meter.ledger.spill import Spill
 
@@ -46,7 +47,7 @@ _FIRST_DELAY_SECONDS, _LAST_DELAY_SECONDS = 0.1, 5.0
 """After a failure, and after many in a row, the database is left alone for so long."""
 
 _ADOPT_SECONDS = 60.0
-_RETAIN_SECONDS = 3600.0
+_RETAIN_SECONDS = _FOLD_SECONDS = 3600.0
 _WHERE = ("host", "hostaddr", "port", "dbname", "service", "options")
 """What a PostgreSQL URL may say after a ? about which database it is, and which schema."""
 
@@ -127,6 +128,8 @@ class Writer:
             self._duties.append(_Duty(self._between))
         if math.isfinite(plan.retention):
             self._duties.append(_Duty(self._retain))
+        if plan.rollups:
+            self._duties.append(_Duty(self._fold))
         if plan.spill is not None:
             self._spill = Spill(plan.spill, _name(plan.url))
             self._duties.append(_Duty(self._adopt))
@@ -326,6 +329,15 @@ class Writer:
                 # A page for each step, and of all that the driver has only this takes every step.
                 driver.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
         return _SLICE_SECONDS if deleted == _SLICE else _RETAIN_SECONDS
+
+    def _fold(self, database: Database) -> float:
+        """Add up one day that is over."""
+        day, today = None, day_of(datetime.now(UTC))
+        while (day := unfolded(database, day, today)) is not None:
+            if fold(database, day):
+                return _SLICE_SECONDS
+            day += DAY
+        return _FOLD_SECONDS
 
     def _tell(self, error: Exception) -> None:
         with suppress(Exception):

@@ -59,11 +59,12 @@ def keep(database: Database, exchanges: Iterable[Exchange], *, rollups: bool = T
 
 
 def forget(database: Database, until: datetime | None = None, *, rollups: bool = False) -> None:
-    """Delete what ended before `until`, or all of it, as retention does; rollups only where told."""
+    """Delete what ended before `until`, or all of it, as retention does; sums only where told."""
     gone = delete(database.tables.exchanges)
     with database.writing() as connection:
         connection.execute(
             gone if until is None else gone.where(database.tables.exchanges.c.timestamp < until)
         )
         if rollups:
-            connection.execute(delete(database.tables.rollups))
+            for table in (database.tables.days, database.tables.rollups):
+                connection.execute(delete(table))
