@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
+import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -17,7 +18,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from meter.admin.answers import error_answer
 from meter.admin.api import OWN, Api
+from meter.admin.page import assembled, is_wanted, page_answer
 from meter.headers import first
+from meter.live import Live
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +39,8 @@ __all__ = ["Admin"]
 class Admin:
     """Answers the probes, `/metrics`, and what `Api` does.
 
-    `questions` ask the ledger, where there is one; `recent` are the last exchanges; `keys` know who calls.
+    `questions` ask the ledger, where there is one; `recent` are the last exchanges, `live` their sums; `keys`
+    know who calls.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Admin:
         questions: Questions | None = None,
         budgets: Budgets | None = None,
         recent: Recent | None = None,
+        live: Live | None = None,
         keys: Keys | None = None,
     ) -> None:
         self._prometheus = prometheus
@@ -55,7 +60,14 @@ class Admin:
         token = settings.token
         self._token = None if token is None else token.get_secret_value().encode()
         self._public = {f"/{name}" for name in settings.public}
-        self._api = Api(questions, budgets, recent, keys)
+        self._api = Api(
+            state,
+            live or Live(time.time()),
+            questions=questions,
+            budgets=budgets,
+            recent=recent,
+            keys=keys,
+        )
         self._pages: Mapping[str, Page] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
@@ -65,6 +77,8 @@ class Admin:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if not self._may(request):
+            if is_wanted(request):  # the page holds no data, and can ask its reader for the token
+                return await self._console(request, status=401)
             return error_answer(401, "a bearer token is needed here", ("WWW-Authenticate", "Bearer"))
         if self._token is None and request.path not in self._public and not _is_near(request):
             return error_answer(403, "without admin.token this is for local names and addresses only")
@@ -92,6 +106,8 @@ class Admin:
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
     def _page(self, path: str) -> Page | None:
+        if path == "/":  # for people: what programs may ask is described to them
+            return self._console
         if path == OWN and self._token is None:  # without a token, anybody sees what all have spent
             return None
         return self._pages.get(path) or self._api.page(path)
@@ -102,6 +118,9 @@ class Admin:
             self._prometheus.render, request.headers.get("Accept", "")
         )
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _console(self, request: web.BaseRequest, *, status: int = 200) -> web.Response:
+        return page_answer(request, await asyncio.to_thread(assembled), status=status)
 
     async def _healthz(self, _: web.BaseRequest) -> web.Response:
         return web.Response(text="ok\n")
