@@ -9,15 +9,12 @@ known is `None` (or, in `usage`, absent), never 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of fields when it decodes one
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal  # noqa: TC003 - as above
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from decimal import Decimal
 
 __all__ = [
     "COUNTED",
