@@ -89,16 +89,16 @@ async def listen(
 
 
 def held(stack: ExitStack | AsyncExitStack, host: str, port: int, tls: ssl.SSLContext | None) -> str:
-    """Keep a port for processes that listen on it together; return its URL.
+    """Keep a port for processes that listen on it together, as long as `stack` lasts; return its URL.
 
-    As long as `stack` lasts nobody else has it, be there a process that listens or none. Raises OSError
-    where somebody has it already.
+    Raises OSError where somebody listens there already, be it one who would share.
     """
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
     try:
-        for family, *_, address in addresses:
-            if port:  # others may have let it be shared, too, and would get some of the connections
+        for family, *_, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            if port:  # one who shares would get some of the connections
                 with socket.socket(family) as alone:
                     _bind(alone, (address[0], port, *address[2:]))
                     alone.listen(1)

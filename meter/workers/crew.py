@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from asyncio import sleep
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,8 @@ class Crew:
 
     async def _start(self, number: int) -> _Worker:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as failing:
+            failing.enter_context(ours)
             # A session of its own: a terminal's signals are for the parent, which says what they mean.
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; a few milliseconds
                 [sys.executable, "-m", "meter.workers", str(theirs.fileno())],
@@ -153,6 +154,7 @@ class Crew:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+            failing.pop_all()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         worker = self._workers[number] = _Worker(number, process, writer)
         self._audience.prometheus.processes.add(process.pid)
@@ -180,12 +182,13 @@ class Crew:
             await asyncio.wait([worker.hearing])
             if self._stopping:
                 return
-            lasted = time.monotonic() - began > _LASTING_SECONDS
-            pause = _FIRST_PAUSE_SECONDS if lasted else pause
+            if time.monotonic() - began > _LASTING_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
             await sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            with suppress(OSError):  # there is no room for another process: as if it had ended at once
+                worker = await self._start(number)
             self._audience.prometheus.worker_restarted()
-            worker = await self._start(number)
 
     async def _hear(self, worker: _Worker, reader: asyncio.StreamReader) -> None:
         """Take a worker's words until it ends."""
@@ -200,14 +203,12 @@ class Crew:
         code = await worker.ended()
         self._audience.prometheus.processes.discard(worker.process.pid)
         if self._keeping and not self._stopping:
-            self._note("error", "worker_died", worker, code=code, reason=worker.unable)
+            told = {**worker.names, "code": code, "reason": worker.unable}
+            self._audience.journal.note("error", "worker_died", **told)
 
     def _begin(self, worker: _Worker, _: wire.Ready) -> None:
         worker.ready.set_result(None)
-        self._note("info", "worker_started", worker)
-
-    def _note(self, level: str, event: str, worker: _Worker, **told: Any) -> None:
-        self._audience.journal.note(level, event, worker=worker.number, pid=worker.process.pid, **told)
+        self._audience.journal.note("info", "worker_started", **worker.names)
 
     def _share(self, settings: Settings) -> Settings:
         """Return what one of the workers is to serve by."""
@@ -302,6 +303,11 @@ class _Worker:
         self._writer = writer
         self._flushes = count()
         self._flushing: dict[int, asyncio.Future[None]] = {}
+
+    @property
+    def names(self) -> dict[str, int]:
+        """What the log calls it."""
+        return {"worker": self.number, "pid": self.process.pid}
 
     @property
     def listens(self) -> bool:
