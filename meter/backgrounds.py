@@ -7,6 +7,10 @@ Fetching it again uses nothing, so an id is taken once.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Backgrounds"]
 
@@ -17,6 +21,10 @@ class Backgrounds:
     def __init__(self, *, most: int = 10_000) -> None:
         self._most = most
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Yield upstream and id of each answer under way, the oldest first."""
+        return iter(self._ids)
 
     def add(self, upstream: str, response_id: str) -> None:
         """Remember an answer that an upstream has begun."""

@@ -10,17 +10,14 @@ with a frozen dataclass of as many fields, that alone would cost as much as pars
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of fields when it decodes one
 from datetime import UTC, datetime
+from decimal import Decimal  # noqa: TC003 - as above
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from decimal import Decimal
 
 __all__ = [
     "COUNTED",

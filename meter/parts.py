@@ -6,26 +6,30 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from meter import pricing
+from meter.front import Offer
 from meter.labels import Admission
 from meter.prices.catalogue import CatalogueSource
 from meter.sinks.prometheus import Catalogue
 from meter.upstream import Client
 
 if TYPE_CHECKING:
-    from meter.price import Book, Source
+    from meter.price import Source
     from meter.settings import Settings
 
 __all__ = ["Parts", "parts_of"]
 
 
 class Parts(NamedTuple):
-    """The parts that settings make; all but the client are ready for use."""
+    """The parts that settings make."""
 
-    settings: Settings
-    book: Book
-    client: Client
+    offer: Offer
     admission: Admission
     catalogue: Catalogue | None
+
+    @property
+    def settings(self) -> Settings:
+        """What they were made of."""
+        return self.offer.settings
 
 
 def parts_of(settings: Settings, catalogue: Source | None) -> Parts:
@@ -40,7 +44,7 @@ def parts_of(settings: Settings, catalogue: Source | None) -> Parts:
         label_names=settings.attribution.labels,
         limits=settings.limits.series,
     )
-    return Parts(settings, book, Client(settings), admission, _facts(catalogue))
+    return Parts(Offer(settings, book, Client(settings)), admission, _facts(catalogue))
 
 
 def _facts(catalogue: Source | None) -> Catalogue | None:

@@ -1,28 +1,42 @@
 """The two ports: how a listener is had, and how patient it is.
 
-What answers on one is asked anew for each request, so that a reload can put another behind it.
+What answers on one is asked anew for each request, so that a reload can put another behind it. The proxy port
+may be one that several processes listen on together.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
 from meter.listener import Listener
 
 if TYPE_CHECKING:
-    from contextlib import AsyncExitStack
+    from contextlib import AsyncExitStack, ExitStack
+    from typing import Any
 
     from meter.admin import Admin
     from meter.proxy import Proxy
     from meter.settings import Settings
 
-__all__ = ["listen", "listener_for", "settle", "tls_context"]
+__all__ = ["Port", "held", "listen", "listener_for", "settle", "tls_context"]
 
 _CLOSE_SECONDS = 1.0
 """What has been broken off is given so long to be recorded."""
+
+
+class Port(NamedTuple):
+    """A port that is listened on."""
+
+    url: str
+    site: web.TCPSite
+
+    async def close(self) -> None:
+        """Take no more connections; those that there are go on."""
+        await self.site.stop()
 
 
 def listener_for(settings: Settings, desk: Admin | Proxy) -> Listener:
@@ -54,17 +68,61 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 async def listen(
-    stack: AsyncExitStack, listener: Listener, host: str, port: int, tls: ssl.SSLContext | None
-) -> str:
-    """Start a listener; return its URL, with the port that was had."""
+    stack: AsyncExitStack,
+    listener: Listener,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    *,
+    together: bool = False,
+) -> Port:
+    """Start a listener; `together` with those of other processes, among which connections are shared out."""
     runner = web.ServerRunner(listener, shutdown_timeout=_CLOSE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024, reuse_port=together or None)
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
+        await site.start()
     except OSError as error:
-        reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
-        raise OSError(error.errno, f"{host} port {port}: {reason}") from None
-    bound = runner.addresses[0]
-    name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return f"{'http' if tls is None else 'https'}://{name}:{bound[1]}"
+        raise _not_had(host, port, error) from None
+    return Port(_url(runner.addresses[0], tls), site)
+
+
+def held(stack: ExitStack | AsyncExitStack, host: str, port: int, tls: ssl.SSLContext | None) -> str:
+    """Keep a port for processes that listen on it together, as long as `stack` lasts; return its URL.
+
+    Raises OSError where somebody listens there already, be it one who would share.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for family, *_, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            if port:  # one who shares would get some of the connections
+                with socket.socket(family) as alone:
+                    _bind(alone, (address[0], port, *address[2:]))
+                    alone.listen(1)
+            bound.append(stack.enter_context(socket.socket(family)))
+            bound[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _bind(bound[-1], (address[0], port, *address[2:]))
+            port = bound[-1].getsockname()[1]
+    except OSError as error:
+        raise _not_had(host, port, error) from None
+    return _url(bound[0].getsockname(), tls)
+
+
+def _bind(bare: socket.socket, address: tuple[Any, ...]) -> None:
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if bare.family == socket.AF_INET6:
+        bare.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    bare.bind(address)
+
+
+def _not_had(host: str, port: int, error: OSError) -> OSError:
+    reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
+    return OSError(error.errno, f"{host} port {port}: {reason}")
+
+
+def _url(address: Any, tls: ssl.SSLContext | None) -> str:
+    name = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{'http' if tls is None else 'https'}://{name}:{address[1]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["State"]
 
@@ -52,6 +52,11 @@ class State:
         """By upstream: False after three failures to reach it in a row."""
         return {name: failures < _FAILURES for name, failures in self._failures.items()}
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many times in a row each upstream has been out of reach."""
+        return dict(self._failures)
+
     def enter(self, upstream: str, operation: str) -> None:
         """Count an exchange in."""
         self.in_flight[(upstream, operation)] = self.in_flight.get((upstream, operation), 0) + 1
@@ -63,6 +68,10 @@ class State:
     def know(self, upstreams: Iterable[str]) -> None:
         """Take these for all upstreams from now on; of one that is no more nothing is noted."""
         self._failures = {name: self._failures.get(name, 0) for name in upstreams}
+
+    def fail(self, failures: Mapping[str, int]) -> None:
+        """Take another's word for how many times in a row upstreams have been out of reach."""
+        self._failures = {name: failures.get(name, 0) for name in self._failures}
 
     def reached(self, upstream: str) -> None:
         """Note that an upstream answered."""

@@ -30,6 +30,7 @@ __all__ = [
     "printable",
     "rfc3339",
     "rounded",
+    "sound",
     "tellable",
 ]
 
@@ -146,11 +147,23 @@ def rounded(seconds: float | None) -> float | None:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+def sound(value: Any) -> Any:
+    """Give the same value without lone surrogates, which UTF-8 cannot say."""
+    match value:
+        case str():
+            return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+        case Mapping():
+            return {sound(name): sound(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [sound(inner) for inner in value]
+    return value
+
+
 def tellable(value: Any) -> Any:
     """Give a value for msgspec: amounts with all their digits, moments as the log has them."""
     match value:
-        case str():  # without lone surrogates, which UTF-8 cannot say
-            return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+        case str():
+            return sound(value)
         case Decimal():
             return plain(value)
         case datetime():

@@ -16,6 +16,7 @@ from stage import ask, dechunked, post, running_house, says, until
 
 from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
+from meter.front import Front
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -580,7 +581,9 @@ class TestSdk:
 def held(house: House) -> int:
     """Return how many bytes of requests and answers are held, once all has ended."""
     until(lambda: not house.running.state.busy)
-    return sum(proxy._intake._held for proxy in house.running._proxies)
+    front = house.running.front
+    assert isinstance(front, Front)
+    return sum(proxy._intake._held for proxy in front._proxies)
 
 
 def client(house: House, request: bytes) -> socket.socket:

@@ -282,15 +282,6 @@ def test_settings() -> None:
     assert defaults() == told
 
 
-def test_refused_settings() -> None:
-    """The page says Refused of exactly the settings that this version refuses."""
-    page = (ROOT / "docs" / "settings.md").read_text()
-    reports = "".join(file.read_text() for file in (ROOT / "tests" / "settings").glob("not_supported*.txt"))
-    refused = {path.replace("[0]", "[]") for path in re.findall(r"yaml:\d+: ([^:]+): ", reports)}
-
-    assert refused == {ticked(path)[0] for path, _, what in rows(page) if "**Refused" in what}
-
-
 def test_example_settings(capsys: pytest.CaptureFixture[str]) -> None:
     """The example of all settings is valid, has all of them, and says the defaults where it may."""
     file = ROOT / "examples" / "meter.yaml"

@@ -61,3 +61,17 @@ def test_counts_misses_in_a_row() -> None:
         state.missed("a", "why")
 
     assert {"a": True} == state.upstream_up
+
+
+def test_takes_anothers_word() -> None:
+    """Failures that others met count as if they had been met here, of upstreams that are known."""
+    told: list[tuple[str, str | None]] = []
+    state = State(["a", "b"], lambda *change: told.append(change))
+    state.missed("b", "refused")
+    state.fail({"a": 2, "z": 9})
+    assert {"a": 2, "b": 0} == state.failures
+
+    state.missed("a", "refused")
+
+    assert [("a", "refused")] == told
+    assert {"a": False, "b": True} == state.upstream_up

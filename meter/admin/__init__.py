@@ -23,7 +23,7 @@ from meter.headers import first
 from meter.live import Live
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from meter.admin.api import Page
     from meter.admin.asking import Budgets, Questions
@@ -35,12 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Admin"]
 
+_AT_ONCE = frozenset({"/", "/healthz", "/readyz"})
+"""Pages that tell nothing of exchanges."""
+
 
 class Admin:
     """Answers the probes, `/metrics`, and what `Api` does.
 
     `questions` ask the ledger, where there is one; `recent` are the last exchanges, `live` their sums; `keys`
-    know who calls.
+    know who calls. `fresh` waits for what other processes have yet to tell.
     """
 
     def __init__(
@@ -54,9 +57,11 @@ class Admin:
         recent: Recent | None = None,
         live: Live | None = None,
         keys: Keys | None = None,
+        fresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._prometheus = prometheus
         self._state = state
+        self._fresh = fresh
         token = settings.token
         self._token = None if token is None else token.get_secret_value().encode()
         self._public = {f"/{name}" for name in settings.public}
@@ -87,6 +92,8 @@ class Admin:
             return error_answer(404, "there is no such page")
         if request.method not in {"GET", "HEAD"}:
             return error_answer(405, "nothing can be changed here", ("Allow", "GET, HEAD"))
+        if self._fresh is not None and request.path not in _AT_ONCE:
+            await self._fresh()
         return await page(request)
 
     def malformed(self, _: web.BaseRequest, error: BaseException | None) -> web.StreamResponse:

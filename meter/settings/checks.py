@@ -1,4 +1,4 @@
-"""What does not fit together, and what this version cannot do.
+"""What does not fit together.
 
 All checks look at values as they came, right or wrong, so that everything is told at once; each yields the
 place of what is wrong and a sentence about it. Of one place, what its type says comes first.
@@ -16,7 +16,7 @@ from meter.settings.tree import dotted, found
 from meter.settings.words import NO_UPSTREAM, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from meter.settings.tree import Place
 
@@ -107,21 +107,6 @@ def _true(value: object) -> bool:
         return False
 
 
-_NOT_YET = "not supported by this version"
-
-# Delete a row when the thing is built.
-_UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("workers", lambda workers: str(workers) != "1", f"more than one worker is {_NOT_YET}"),
-)
-
-
-def _unsupported(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    for pattern, wanted, sentence in _UNSUPPORTED:
-        for place, value in found(values, pattern):
-            if value is not None and wanted(value):
-                yield place, sentence
-
-
 def _about_nobody(values: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """Budgets that no request could ever count against."""
     upstreams = {name for _, name in found(values, "upstreams.*.name")}
@@ -148,5 +133,4 @@ _CHECKS = (
     _no_pair,
     _no_certificates,
     _about_nobody,
-    _unsupported,
 )

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 import structlog
@@ -23,7 +23,7 @@ import structlog
 from meter.exchange import PriceStatus
 from meter.labels import NONE
 from meter.outlet import Outlet
-from meter.telling import Loudness, content, fields, rfc3339
+from meter.telling import Loudness, content, fields, rfc3339, sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
 
     Event: TypeAlias = MutableMapping[str, Any]
 
-__all__ = ["Journal", "LibraryLog", "LogSink", "configure", "fields"]
+__all__ = ["Heedful", "Journal", "LibraryLog", "LogSink", "configure", "fields"]
 
 _LEVELS = logging.getLevelNamesMapping()
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # Valid in JSON as they are, but `str.splitlines` and others would see a new line.
 _LINE_BREAKS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 # What a terminal would obey, or write from right to left, and JSON does not escape.
@@ -80,6 +79,13 @@ class Journal:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
+
+
+class Heedful(Protocol):
+    """What takes events down."""
+
+    def log(self, level: int, event: str, **told: Any) -> Any:
+        """Take one down; `level` is a number of `logging`."""
 
 
 class LogSink:
@@ -148,7 +154,7 @@ class LibraryLog(logging.Handler):
     Never what was said: aiohttp and asyncio put requests, paths and whatever a task was doing into messages.
     """
 
-    def __init__(self, log: FilteringBoundLogger | Journal) -> None:
+    def __init__(self, log: Heedful) -> None:
         super().__init__()
         self._log = log
 
@@ -246,24 +252,12 @@ def _encode(value: object) -> bytes:
     try:
         line = _ENCODER.encode(value)
     except UnicodeEncodeError:
-        line = _ENCODER.encode(_sound(value))
+        line = _ENCODER.encode(sound(value))
     if line.isascii():
         return line
     for raw, escaped in _LINE_BREAKS:
         line = line.replace(raw, escaped)
     return line
-
-
-def _sound(value: Any) -> Any:
-    """Give the same value without lone surrogates, which UTF-8 cannot say."""
-    match value:
-        case str():
-            return _SURROGATE.sub("\ufffd", value)
-        case dict():
-            return {_sound(name): _sound(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [_sound(inner) for inner in value]
-    return value
 
 
 def _named(value: object) -> str:

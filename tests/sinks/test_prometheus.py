@@ -151,6 +151,7 @@ TABLE = {
     "meter_sink_dropped_total": ("counter", "sink"),
     "meter_upstream_up": ("gauge", "upstream"),
     "meter_event_loop_lag_seconds": ("histogram", ""),
+    "meter_worker_restarts_total": ("counter", ""),
     "meter_draining": ("gauge", ""),
     "meter_drains_in_flight": ("gauge", ""),
     "meter_price_catalogue_timestamp_seconds": ("gauge", ""),

@@ -5,6 +5,7 @@ its own by one look-up.
 
     rows        the table: what each metric is called, and what one exchange adds to it
     moment      what is read when someone scrapes
+    processes   what the operating system says of Meter
     exposition  in which format
 """
 
@@ -12,13 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from meter.budget import Budgets
 from meter.labels import ID_LABELS
 from meter.sinks.prometheus.exposition import Timeless, preferred
 from meter.sinks.prometheus.moment import Catalogue, Now, Program, State
+from meter.sinks.prometheus.processes import Processes
 from meter.sinks.prometheus.rows import REASONS, ROWS, Row, fine_histogram
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class PrometheusSink:
         budgets: Budgets | None = None,
     ) -> None:
         self._state = state
+        self.processes: set[int] = set()
+        """Ids of those that Meter has besides this one."""
         self._budgets = budgets or Budgets()
         self._version = version
         self._sinks = tuple(sinks)
@@ -75,7 +79,8 @@ class PrometheusSink:
         self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, self._sinks, registry)
         self._now = Now(self._state, self._budgets, registry)
         self._program = Program(self._version, registry)
-        ProcessCollector(registry=registry)
+        self._restarts = Counter("meter_worker_restarts_total", _RESTARTS, registry=registry)
+        Processes(self.processes, registry)
         self._registry = registry
         self._settle(upstreams, catalogue)
 
@@ -127,6 +132,10 @@ class PrometheusSink:
     def observe_lag(self, seconds: float) -> None:
         """Count one measurement of how late the event loop was."""
         self._lag.observe(seconds)
+
+    def worker_restarted(self) -> None:
+        """Count a process that was started in the place of one that had ended by itself."""
+        self._restarts.inc()
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Give a scrape's body and its whole `Content-Type`, as an `Accept` header prefers."""
@@ -184,6 +193,7 @@ def _writing(series: Series) -> Write:
 
 
 _LAG = "How late the event loop was"
+_RESTARTS = "Workers that were started in the place of one that had ended by itself"
 _SINK_ERRORS = "Exchanges that a sink failed to tell"
 _SINK_DROPPED = "Exchanges that a sink had no room for"
 

@@ -542,7 +542,7 @@ def test_notes(upstream: Scripted) -> None:
     """Other events of the log can be told of, with what they say."""
     with collector() as told:
         with running_house(upstream.url, tracing={"endpoint": told.url}, log={"otlp": True}) as house:
-            telemetry = house.running._telemetry
+            telemetry = house.running.audience._telemetry
             assert telemetry is not None
             telemetry.note("warning", "upstream_down", {"upstream": "up", "reason": None, "seconds": 1.5})
             telemetry.note("debug", "nothing", {})
