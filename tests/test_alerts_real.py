@@ -25,7 +25,7 @@ from prometheus import VERSIONS, program
 from stage import Loop, running_app, until
 from test_app import free_port, process
 from test_prometheus_real import asked, reachable
-from test_rules import ALERTS, COMMANDS, EXPRESSIONS, QUERIES, RECORDS, ROOT, RULES, SOON
+from test_rules import ALERTS, COMMANDS, EXPRESSIONS, QUERIES, RECORDS, ROOT, RULES
 from tools import needed
 
 from meter.demo import PRICES
@@ -250,7 +250,7 @@ def test_records(stage: Stage, version: str) -> None:
 def test_selectors(stage: Stage, version: str) -> None:
     """Every selector of a rule finds a series, so no rule waits for what never comes."""
     selectors = {each for expression in EXPRESSIONS for each in selectors_in(promql_parser.parse(expression))}
-    early = {each for each in selectors if each.partition("{")[0] in WHILE_BURNING | SOON}
+    early = {each for each in selectors if each.partition("{")[0] in WHILE_BURNING}
     early |= {each for each in selectors if "window=" in each}  # these want hundreds of requests
 
     assert set() == silent(stage, version, selectors - early - UNHEARD)

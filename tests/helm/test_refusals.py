@@ -25,7 +25,7 @@ BY_THE_SCHEMA: dict[str, dict[str, Any]] = {
     "url": {"ledger": {"store": "postgresql", "url": "mysql://db"}},
     "size": {"ledger": {"volume": {"size": "10 GB"}}},
     "upstreems": {"config": {"upstreems": []}},
-    "workers": {"config": {"workers": 2}},
+    "workers": {"config": {"workers": 0}},
     "upstreams": {"config": {"upstreams": []}},
     "existingSecrets": {"existingSecrets": {"apiKey": {"name": "a"}}},
     "listen": {"listen": "localhost"},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from meter.exchange import Exchange, Outcome
 from meter.workers import relay as module
