@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-real tools dashboards dashboards-png chart image soak bench bench-signals release-check check format lock clean
+.PHONY: help demo serve test test-real tools dashboards dashboards-png chart image soak bench bench-ledger bench-signals release-check check format lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ soak: $(VENV)/.dev ## Run 10,000 exchanges with faults on both sides, and fuzz f
 
 bench: $(VENV)/.bench ## Compare Meter with nginx, Envoy, Caddy and a bare proxy; some seven minutes
 	$(BIN)/python -m bench $(ARGS)
+
+bench-ledger: $(VENV)/.dev ## Fill ledgers with ten million rows, and ask them; an hour
+	$(BIN)/python -m bench.ledger --postgres --write bench/RESULTS-ledger.md $(ARGS)
 
 bench-signals: $(VENV)/.bench ## Measure the CPU time of each signal, beside a proxy that meters nothing
 	$(BIN)/python -m bench.signals

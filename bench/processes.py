@@ -18,7 +18,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
@@ -204,11 +204,8 @@ class Stage:
     @contextmanager
     def _load(self, server: Server, load: Load) -> Iterator[subprocess.Popen[bytes]]:
         argv = python("bench.load", server.port, json.dumps(asdict(load)))
-        process = _popen(argv, None, dict(os.environ), aside=True)
-        try:
+        with _running(argv, None, dict(os.environ), aside=True) as process:
             yield process
-        finally:
-            _end(process)
 
 
 def python(module: str, *arguments: object) -> list[str]:
@@ -218,13 +215,16 @@ def python(module: str, *arguments: object) -> list[str]:
 
 @contextmanager
 def _running(
-    argv: Sequence[str | Path], out: Path, environ: dict[str, str], *, aside: bool
+    argv: Sequence[str | Path], out: Path | None, environ: dict[str, str], *, aside: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
-    process = _popen(argv, out, environ, aside=aside)
+    process = None
     try:
+        with _ENDING.later():  # or one that has just begun would be nobody's
+            process = _popen(argv, out, environ, aside=aside)
         yield process
     finally:
-        _end(process)
+        if process is not None:
+            _end(process)
 
 
 def _popen(
@@ -314,14 +314,40 @@ def room_for_files() -> int:
     return most
 
 
-def ending_in_order() -> None:
-    """Let SIGTERM and Ctrl-C end the benchmark, once, so that it leaves no process behind."""
-    both = (signal.SIGTERM, signal.SIGINT)
+class _Ending:
+    """Ends the benchmark when it is told to, or a little later."""
 
-    def end(_number: int, _frame: Any) -> None:
-        for number in both:
+    def __init__(self) -> None:
+        self._waits = self._told = False
+
+    def __call__(self, *_: object) -> None:
+        """Be told."""
+        self._told = True
+        if not self._waits:
+            self._end()
+
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """Do not end within this context, but behind it."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+        if self._told:
+            self._end()
+
+    def _end(self) -> None:
+        for number in _BOTH:
             signal.signal(number, signal.SIG_IGN)
         sys.exit("told to stop")
 
-    for number in both:
-        signal.signal(number, end)
+
+_BOTH = (signal.SIGTERM, signal.SIGINT)
+_ENDING = _Ending()
+
+
+def ending_in_order() -> None:
+    """Let SIGTERM and Ctrl-C end the benchmark, once, so that it leaves no process behind."""
+    for number in _BOTH:
+        signal.signal(number, _ENDING)
