@@ -30,6 +30,7 @@ EMPTY_IN_THE_DEMO = {
     "meter_drains_in_flight",
     "meter_sink_errors_total",
     "meter_sink_dropped_total",
+    "meter_worker_restarts_total",
 }
 """What a demo that goes well leaves at 0."""
 PATIENCE_SECONDS = 25
