@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,4 +147,12 @@ class Runtime:
             try:
                 yield Container(process, log, errors)
             finally:
-                process.kill()
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and the one inside, which has not been bound to it since it took another user."""
+    with suppress(OSError):  # it has ended
+        for inside in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(inside), signal.SIGKILL)
+    process.kill()
