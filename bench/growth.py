@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -151,12 +152,17 @@ def _compare(run: Run, told: dict[str, Server]) -> None:
     for _ in range(run.rounds):
         for scenario in ("json", "sse"):
             cost = COSTS[scenario]
+            load = run.sized(cost.load, told["1 worker"])
+            half = replace(load, exchanges=load.exchanges // 2, connections=load.connections // 2)
             for name, server in told.items():
                 before = server.cpu_by_pid()
-                spent_us, _found = cpu_us(run, server, run.sized(cost.load, server), cost.per)
+                spent_us, _found = cpu_us(run, server, load, cost.per)
                 run.figures.add(f"workers.{scenario}_us", name, spent_us)
                 shares = [spent - before.get(pid, 0.0) for pid, spent in server.cpu_by_pid().items()]
                 run.figures.add(f"workers.{scenario}_most", name, 100 * max(shares) / sum(shares))
+            # As each of two has it: the less there is to do at once, the more each thing takes.
+            spent_us, _found = cpu_us(run, told["1 worker"], half, cost.per)
+            run.figures.add(f"workers.{scenario}_us", "1 worker, half the load", spent_us)
 
 
 GROWTH = {"events": events, "streams": streams, "series": series, "rows": rows, "workers": workers}

@@ -95,6 +95,7 @@ PROXIES: Mapping[str, Kind] = {
         environ={"GOMAXPROCS": "1"},
     ),
     "bare": Kind(_PYTHON, "-m bench.bare $port $upstream", "pip install aiohttp"),
+    "splice": Kind(_PYTHON, "-m bench.splice $port $upstream", "pip install uvloop"),
     "litellm": Kind(
         "litellm",
         "--config $config --host 127.0.0.1 --port $port --num_workers 1",

@@ -18,6 +18,7 @@ __all__ = [
     "end_to_end",
     "first",
     "forwarded",
+    "lines",
     "media_type",
     "replace",
     "switching",
@@ -103,6 +104,11 @@ def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
         if len(key) == len(name) and key.lower() == name:
             return value
     return None
+
+
+def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the fields as they stand in a head, each with the end of its line."""
+    return b"\r\n".join([*map(b": ".join, fields), b""])
 
 
 def media_type(fields: Sequence[tuple[bytes, bytes]]) -> bytes:

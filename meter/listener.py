@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
 
-from meter.headers import first
+from meter.headers import first, lines
 from meter.switching import Switching, reset
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class RawAnswer(web.StreamResponse):
         self._frame(request)
         minor = 1 if request.version >= HttpVersion11 else 0
         reason = self._reason.encode("utf-8", "surrogateescape")
-        self._head = b"HTTP/1.%d %d %b\r\n%b\r\n" % (minor, self._status, reason, _lines(self._fields))
+        self._head = b"HTTP/1.%d %d %b\r\n%b\r\n" % (minor, self._status, reason, lines(self._fields))
         if self._status == _SWITCHING:
             self.flush()
 
@@ -189,7 +189,7 @@ class RawAnswer(web.StreamResponse):
         transport = self._transport
         if transport is None:
             raise ConnectionResetError
-        end = b"0\r\n%b\r\n" % _lines(self.trailers) if self._chunked else b""
+        end = b"0\r\n%b\r\n" % lines(self.trailers) if self._chunked else b""
         if self._head or end:
             transport.write(self._head + end)
             self._head = b""
@@ -211,10 +211,6 @@ class RawAnswer(web.StreamResponse):
                 asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
         else:
             reset(transport)
-
-
-def _lines(fields: Fields) -> bytes:
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 class PatientAnswer(RawAnswer):
@@ -352,6 +348,11 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         if not request.content.is_eof() and request.content.exception() is None:
             request.content.set_exception(web.RequestPayloadError())
             self._lingering_time = 0.0  # what is left of the body cannot be read
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, if that had stopped: aiohttp asks for it after each piece, and parses none anew."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def _pause_transport_reading(self) -> None:
         super()._pause_transport_reading()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
-from meter.headers import first, replace, without
+from meter.headers import first, lines, replace, without
 from meter.upstream.dialing import Dialler, Place, Way
 
 if TYPE_CHECKING:
@@ -136,4 +136,4 @@ def _head(method: str, place: Place, target: str, fields: Fields) -> bytes:
     if place.added:
         fields = without(fields, *(name.lower() for name, _ in place.added)) + place.added
     line = f"{method} {place.prefix}{target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
-    return b"%b%b\r\n" % (line, b"".join([b"%b: %b\r\n" % field for field in fields]))
+    return b"%b%b\r\n" % (line, lines(fields))

@@ -38,6 +38,11 @@ _DOUBTFUL = re.compile(rb"[\r\n\0]")
 _HEAD = re.compile(rb"[\r\n]*+[^\n]*\n([ \t])?(?:(?!\r?\n)[^\n]*\n)*+\r?\n")
 """The head of an answer; its group is a blank where the first field should be, which the parser drops."""
 _FOLDS = (b"\n ", b"\n\t")
+_CLEAN_HEAD = re.compile(
+    rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n\0]*+)?\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+\r\n"
+)
+"""A head that nobody could read otherwise, as nearly all are; what is not like this is looked at closely."""
 
 _HEADS = 16
 """A head may be so many times as long as one field of it."""
@@ -87,11 +92,11 @@ class Connection(Switching):
         "_pieces",
         "_poll",
         "_reason",
+        "_sent",
         "_sized",
         "_spoiled",
         "_stage",
         "_timer",
-        "_upgrade",
         "_writing",
         "end",
         "on_free",
@@ -122,6 +127,7 @@ class Connection(Switching):
         self._early = b""
         """What came behind a head that switches."""
         self._ask: asyncio.Future[Answer] | None = None
+        self._answer: Answer | None = None
         self._drained: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -167,10 +173,10 @@ class Connection(Switching):
     def _begin(self, method: str, fields: Fields) -> asyncio.Future[Answer]:
         self._stage = _HEAD_COMES
         self._method = method
-        self._upgrade = [value.lower() for name, value in fields if name.lower() == b"upgrade"]
+        self._sent = fields
         self._ask = self._loop.create_future()
-        self._answer: Answer | None = None
-        self._coming = bytearray()
+        self._answer = None
+        self._coming = b""
         self._came = False
         self._pieces: list[bytes] = []
         self._clear()
@@ -291,7 +297,7 @@ class Connection(Switching):
         if self._is_doubtful() or not self._is_clear(status):
             self._stage = _DOUBTED
             return
-        self._coming = bytearray()
+        self._coming, self._sent = b"", []
         self._keep = self._parser.should_keep_alive()
         self._answer = Answer(self, status, self._reason.decode("utf-8", "surrogateescape"), self._fields)
         self._stage = _SWITCHED if status == _SWITCHING else _BODY_COMES
@@ -314,13 +320,16 @@ class Connection(Switching):
 
     def _is_doubtful(self, *, interim: bool = False) -> bool:
         """Tell whether a head that has come says something that others would read otherwise."""
+        clean = _CLEAN_HEAD.match(self._coming)
+        if clean is not None and not interim and clean.end() <= self._header_bytes:
+            return len(self._fields) > _MOST_FIELDS
         folds = any(fold in self._coming for fold in _FOLDS)
         if folds or interim:
             head = _HEAD.match(self._coming)
             if head is None or head[1] is not None:
                 return True
             if interim:
-                del self._coming[: head.end()]
+                self._coming = self._coming[head.end() :]
         return len(self._fields) > _MOST_FIELDS or not all(map(self._is_plain, self._fields))
 
     def _is_plain(self, field: tuple[bytes, bytes]) -> bool:
@@ -330,17 +339,15 @@ class Connection(Switching):
 
     def _is_clear(self, status: int) -> bool:
         """Tell whether a final head leaves no doubt of what follows it; the parser is lenient."""
-        told = [(name.lower(), value.lower()) for name, value in self._fields]
-        codings = [value for name, value in told if name == b"transfer-encoding"]
-        lengths = [value for name, value in told if name == b"content-length"]
+        codings = _values(self._fields, b"transfer-encoding")
+        lengths = _values(self._fields, b"content-length")
         self._sized = bool(codings or lengths)
         if status == _EMPTY and (codings or lengths not in ([], [b"0"])):
             return False
         if status == _SWITCHING:
-            upgrade = [value for name, value in told if name == b"upgrade"]
-            return (
-                self._parser.should_upgrade() and bool(upgrade) and upgrade == self._upgrade and not codings
-            )
+            upgrade = _values(self._fields, b"upgrade")
+            asked = _values(self._sent, b"upgrade")
+            return self._parser.should_upgrade() and bool(upgrade) and upgrade == asked and not codings
         return status >= _FIRST_FINAL_STATUS and codings in ([], [b"chunked"])
 
     # How it ends.
@@ -494,6 +501,12 @@ class Connection(Switching):
             end.finished()
         if self.transport is None:
             end.lost(None)
+
+
+def _values(fields: Fields, name: bytes) -> list[bytes]:
+    """Return all values of `name`, which is in lower case as they are then."""
+    size = len(name)
+    return [value.lower() for key, value in fields if len(key) == size and key.lower() == name]
 
 
 def _owed(transport: asyncio.Transport) -> bool:
