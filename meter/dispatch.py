@@ -36,7 +36,7 @@ class Dispatch:
         self._settings = settings
         self._upstreams = {u.name: u for u in settings.upstreams}
         names = settings.attribution.headers.values() if settings.attribution.strip else ()
-        self._staying_home = (b"expect", *(name.lower().encode() for name in names))
+        self._staying_home = frozenset((b"expect", *(name.lower().encode() for name in names)))
         self._client = client
         self._state = state
         self._refusals = Refusals()
@@ -60,8 +60,10 @@ class Dispatch:
 
     def _request_fields(self, passage: Passage) -> Fields:
         """Return the fields that go up; what Host says follows from the URL."""
-        travelling = switching if passage.upgrade else end_to_end
-        fields = without(travelling(passage.fields), *self._staying_home)
+        if passage.upgrade:
+            fields = without(switching(passage.fields), *self._staying_home)
+        else:
+            fields = end_to_end(passage.fields, self._staying_home)
         if passage.spans is not None and self._settings.tracing.propagate:
             fields = carrying(fields, passage.spans)
         if self._settings.forwarded == "append":

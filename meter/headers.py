@@ -3,25 +3,33 @@
 Fields are pairs of bytes, in order, spelled as they came. What is hop-by-hop ends at Meter (RFC 9110, 7.6.1),
 so do the fields that `Connection` names; everything else travels. `TE` stays home whole: trailers are not
 carried.
+
+Names come in any case, and the same ones in the same order with each request of a client and each answer of
+an upstream. So they are put into lower case once: a `Layout` is kept by the names as they came.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "HOP_BY_HOP",
     "Fields",
+    "Head",
+    "Layout",
     "end_to_end",
     "first",
     "forwarded",
+    "layout",
     "lines",
     "media_type",
     "replace",
     "switching",
+    "values",
     "wants_websocket",
     "without",
 ]
@@ -40,17 +48,114 @@ HOP_BY_HOP = frozenset(
     )
 )
 
-
-def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Return the fields that travel, in their order and spelling."""
-    fields = list(fields)
-    home = HOP_BY_HOP | _nominated(fields)
-    return [(name, value) for name, value in fields if name.lower() not in home]
+_NONE: frozenset[bytes] = frozenset()
+_name = itemgetter(0)
 
 
-def switching(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+class Layout:
+    """What stands where among fields of these names; a client's requests all have the same few."""
+
+    __slots__ = ("_choices", "lower", "places")
+
+    def __init__(self, names: Sequence[bytes]) -> None:
+        self.lower = tuple([name.lower() for name in names])
+        """The names in lower case."""
+        places: dict[bytes, list[int]] = {}
+        for place, name in enumerate(self.lower):
+            places.setdefault(name, []).append(place)
+        self.places: Mapping[bytes, Sequence[int]] = places
+        """By the name in lower case: where it stands."""
+        self._choices: dict[tuple[tuple[bytes, ...], frozenset[bytes]], _Choice] = {}
+
+    def travelling(self, connection: tuple[bytes, ...], but: frozenset[bytes]) -> _Choice:
+        """Choose what travels where `Connection` says that, but none that are called any of `but`."""
+        choice = self._choices.get((connection, but))
+        if choice is None:
+            home = HOP_BY_HOP | but | _named_in(connection)
+            staying = [place for place, name in enumerate(self.lower) if name in home]
+            choice = _Choice(staying[::-1], Layout([name for name in self.lower if name not in home]))
+            if len(self._choices) >= _CHOICES:
+                self._choices.clear()
+            if sum(map(len, connection)) <= _CONNECTION_BYTES:
+                self._choices[connection, but] = choice
+        return choice
+
+
+class _Choice(NamedTuple):
+    staying: Sequence[int]
+    """Where stands what stays home, the last first."""
+    layout: Layout
+    """Of what travels."""
+
+
+# Clients choose names: what is kept of them is bounded, to some MB if they do their worst.
+_LAYOUTS = 256
+_NAMES = 64
+_NAMES_BYTES = 2048
+_CHOICES = 4
+_CONNECTION_BYTES = 64
+
+_layouts: dict[tuple[bytes, ...], Layout] = {}
+
+
+class Head(Fields):
+    """Fields that are asked for more than once, and that nobody alters: where each stands is found once."""
+
+    __slots__ = ("layout",)
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]], known: Layout | None = None) -> None:
+        list.__init__(self, fields)  # `super()` takes half as long again
+        self.layout = known or _layout(self)
+
+
+def layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
+    """Return what stands where among fields."""
+    return fields.layout if isinstance(fields, Head) else _layout(fields)
+
+
+def _layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
+    names = tuple(map(_name, fields))
+    return _layouts.get(names) or _laid_out(names)
+
+
+def _laid_out(names: tuple[bytes, ...]) -> Layout:
+    made = Layout(names)
+    if len(names) <= _NAMES and sum(map(len, names)) <= _NAMES_BYTES:
+        if len(_layouts) >= _LAYOUTS:
+            _layouts.clear()
+        _layouts[names] = made
+    return made
+
+
+def values(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """Return all values of `name` (lower case), in their order."""
+    return [fields[place][1] for place in layout(fields).places.get(name, ())]
+
+
+def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the first value of `name` (lower case), or None."""
+    if isinstance(fields, Head):
+        places = fields.layout.places.get(name)
+        return None if places is None else fields[places[0]][1]
+    for key, value in fields:  # asked for one thing, most are found sooner than laid out
+        if len(key) == len(name) and key.lower() == name:
+            return value
+    return None
+
+
+def end_to_end(fields: Fields, but: frozenset[bytes] = _NONE) -> Fields:
+    """Return the fields that travel, in their order and spelling; none called any of `but` (lower case)."""
+    known = layout(fields)
+    connection = tuple([fields[place][1] for place in known.places.get(b"connection", ())])
+    staying, left = known.travelling(connection, but)
+    out = Head(fields, left)
+    for place in staying:
+        del out[place]
+    return out
+
+
+def switching(fields: Fields) -> Fields:
     """Return the fields that travel where protocols switch: `Upgrade` too, and `Connection` that names it."""
-    fields = list(fields)
     home = (HOP_BY_HOP | _nominated(fields)) - {b"connection", b"upgrade"}
     out: Fields = []
     seen = set()
@@ -64,46 +169,40 @@ def switching(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 def wants_websocket(method: str, fields: Sequence[tuple[bytes, bytes]]) -> bool:
     """Tell whether a request asks to switch to WebSocket, and to nothing else."""
-    protocols = [value.strip().lower() for name, value in fields if name.lower() == b"upgrade"]
-    return method == "GET" and protocols == [b"websocket"] and b"upgrade" in _nominated(fields)
+    if method != "GET":
+        return False
+    protocols = [value.strip().lower() for value in values(fields, b"upgrade")]
+    return protocols == [b"websocket"] and b"upgrade" in _nominated(fields)
 
 
-def _nominated(fields: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+def _nominated(fields: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """Return what the fields called `Connection` name, in lower case."""
-    return {
-        token.strip().lower()
-        for name, value in fields
-        if name.lower() == b"connection"
-        for token in value.split(b",")
-    }
+    return _named_in(values(fields, b"connection"))
+
+
+def _named_in(connection: Sequence[bytes]) -> frozenset[bytes]:
+    return frozenset(token.strip().lower() for value in connection for token in value.split(b","))
 
 
 def without(fields: Fields, *names: bytes) -> Fields:
     """Return the fields but those called any of `names` (lower case)."""
-    return [field for field in fields if field[0].lower() not in names]
+    known = layout(fields)
+    if known.places.keys().isdisjoint(names):
+        return fields
+    return [field for field, name in zip(fields, known.lower, strict=True) if name not in names]
 
 
 def replace(fields: Fields, name: bytes, value: bytes) -> Fields:
     """Return the fields with the first `name` given `value`, in its place, and its repetitions gone."""
-    out: Fields = []
-    done = False
-    for field in fields:
-        if field[0].lower() != name.lower():
-            out.append(field)
-        elif not done:
-            out.append((field[0], value))
-            done = True
-    if not done:
-        out.append((name, value))
+    known = layout(fields)
+    places = known.places.get(name.lower())
+    if places is None:
+        return [*fields, (name, value)]
+    out: Fields = list(fields) if places[1:] else Head(fields, known)
+    for place in reversed(places[1:]):
+        del out[place]
+    out[places[0]] = (out[places[0]][0], value)
     return out
-
-
-def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """Return the first value of `name` (lower case), or None."""
-    for key, value in fields:
-        if len(key) == len(name) and key.lower() == name:
-            return value
-    return None
 
 
 def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -126,6 +225,5 @@ def forwarded(fields: Fields, peer: str, scheme: str, host: str) -> Fields:
         (b"Forwarded", f'for={node};proto={scheme};host="{host}"'.encode("latin-1", "replace")),
     )
     for name, value in added:
-        came = [v for n, v in fields if n.lower() == name.lower()]
-        fields = replace(fields, name, b", ".join([*came, value]))
+        fields = replace(fields, name, b", ".join([*values(fields, name.lower()), value]))
     return fields

@@ -4,7 +4,8 @@ A credential is held only for as long as it takes to find its fingerprint, in a 
 copied or stored. There is no cache: hashing a key costs less than a microsecond, and a cache would have to
 keep credentials.
 
-Rules: standard library only; header fields, query, salt and environment come in as arguments.
+Rules: standard library only, but for where fields stand; header fields, query, salt and environment come in
+as arguments.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import unquote_to_bytes
 
+from meter.headers import layout, values
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Credential", "Keys", "NamedKey", "find_credential", "masked", "salt_from"]
 
@@ -60,34 +64,31 @@ class Credential:
         raise TypeError("a credential cannot be copied or pickled")
 
 
-def find_credential(headers: Iterable[tuple[bytes, bytes]], query: str) -> Credential | None:
+def find_credential(headers: Sequence[tuple[bytes, bytes]], query: str) -> Credential | None:
     """Return the first credential of a request, or `None`.
 
     `headers` are raw fields in the order in which they came, `query` is the raw query without its `?`. The
     order is that of `_FIELDS`, then the query's `key` and `api-key`, then the WebSocket sub-protocol. Names
     of fields are compared without regard to case; empty values are skipped.
     """
-    fields: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        if (lowered := name.lower()) in _NAMES:
-            fields.setdefault(lowered, []).append(value)
-    found = next(filter(None, _candidates(fields, query)), None)
+    places = layout(headers).places
+    for name, read in _FIELDS:
+        for place in places.get(name, ()):
+            if found := read(headers[place][1]):
+                return Credential(found)
+    elsewhere = chain(_in_query(query), *map(_in_subprotocols, values(headers, _PROTOCOLS)))
+    found = next(filter(None, elsewhere), b"")
     return Credential(found) if found else None
 
 
-def _candidates(fields: Mapping[bytes, Iterable[bytes]], query: str) -> Iterator[bytes]:
-    for name, read in _FIELDS:
-        yield from map(read, fields.get(name, ()))
-    yield from _in_query(query)
-    for value in fields.get(_PROTOCOLS, ()):
-        yield from _in_subprotocols(value)
-
-
+_BEARER = b"Bearer "
 _SCHEME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+(.+)", re.DOTALL)
 
 
 def _after_scheme(value: bytes) -> bytes:
     value = value.strip()
+    if value.startswith(_BEARER):  # nearly all do, and need no pattern
+        return value[len(_BEARER) :].lstrip(b" \t")
     if match := _SCHEME.fullmatch(value):
         return match[1]
     # `Bearer $KEY` with an unset variable leaves a bare scheme, and parsers strip the space behind it.
@@ -117,7 +118,6 @@ _FIELDS: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
     (b"x-goog-api-key", bytes.strip),
 )
 _PROTOCOLS = b"sec-websocket-protocol"
-_NAMES = {_PROTOCOLS, *(name for name, _ in _FIELDS)}
 
 
 class NamedKey(Protocol):

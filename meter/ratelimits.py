@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from meter.exchange import RateLimit
+from meter.headers import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 __all__ = ["read"]
 
 _RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
+_BARE = ""
+"""What names without a resource tell of: requests, unless others tell better."""
 _FACTS = {"limit": "limit", "remaining": "remaining", "reset": "reset_seconds"}
 
 
 def _names() -> dict[bytes, tuple[str, str]]:
-    names = {}
+    names = {f"x-ratelimit-{word}".encode(): (_BARE, fact) for word, fact in _FACTS.items()}
     for resource in _RESOURCES:
         dashed = resource.replace("_", "-")
         for word, fact in _FACTS.items():
@@ -33,16 +37,17 @@ def _names() -> dict[bytes, tuple[str, str]]:
     return names
 
 
-_NAMED = _names()
-_BARE = {f"x-ratelimit-{word}".encode(): ("requests", fact) for word, fact in _FACTS.items()}
-_KNOWN = _BARE.keys() | _NAMED.keys()
+_KNOWN = _names()
 
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,12})?(?:d|h|ms|m|us|µs|ns|s))+")
 _PART = re.compile(r"([0-9.]+)([a-zµ]+)")
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
+_DURATIONS = 1024
+"""Kept: of texts no longer than the next."""
 _LONGEST_TEXT = 64
+_LONGEST_WHOLE = 18
 _MOST = 1e15
 """No limit is larger: what is, stands for "unlimited" or for nothing."""
 _LONGEST_RESET = 366 * 86400.0
@@ -51,33 +56,41 @@ _UNIX_TIME = 1e9
 _UNIX_MILLISECONDS = 1e11
 
 
-def read(headers: Iterable[tuple[bytes, bytes]], now: float) -> tuple[RateLimit, ...]:
+def read(headers: Sequence[tuple[bytes, bytes]], now: float) -> tuple[RateLimit, ...]:
     """Read the limits out of an answer's headers, at most one of each resource.
 
     `now` is Unix time in seconds. Never raises.
     """
-    found = [(lower, value) for name, value in headers if (lower := name.lower()) in _KNOWN]
-    if not found:
+    known = layout(headers)
+    if _KNOWN.keys().isdisjoint(known.places):
         return ()
     facts: dict[str, dict[str, float]] = {}
-    # Names without a resource come first: where there are both, those with one say it better.
-    for names in (_BARE, _NAMED):
-        for name, value in found:
-            if name not in names:
-                continue
-            resource, fact = names[name]
-            if (number := _number(fact, value, now)) is not None:
+    for (_, value), name in zip(headers, known.lower, strict=True):
+        if name in _KNOWN:
+            resource, fact = _KNOWN[name]
+            number = _seconds(value, now) if fact == "reset_seconds" else _count(value)
+            if number is not None:
                 facts.setdefault(resource, {})[fact] = number
+    if _BARE in facts:
+        facts["requests"] = {**facts[_BARE], **facts.get("requests", {})}
     return tuple([RateLimit(resource=name, **facts[name]) for name in _RESOURCES if name in facts])
 
 
-def _number(fact: str, value: bytes, now: float) -> float | None:
+def _count(value: bytes) -> float | None:
+    if value.isdigit() and len(value) <= _LONGEST_WHOLE:  # nearly all are
+        return _bounded(float(value), _MOST)
+    text = _text(value)
+    return _bounded(float(text), _MOST) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def _seconds(value: bytes, now: float) -> float | None:
+    text = _text(value)
+    return _bounded(_reset(text, now), _LONGEST_RESET) if text is not None else None
+
+
+def _text(value: bytes) -> str | None:
     text = value.decode("utf-8", "replace").strip()
-    if len(text) > _LONGEST_TEXT:
-        return None
-    if fact == "reset_seconds":
-        return _bounded(_reset(text, now), _LONGEST_RESET)
-    return _bounded(float(text), _MOST) if _NUMBER.fullmatch(text) else None
+    return text if len(text) <= _LONGEST_TEXT else None
 
 
 def _bounded(number: float | None, most: float) -> float | None:
@@ -85,13 +98,20 @@ def _bounded(number: float | None, most: float) -> float | None:
 
 
 def _reset(text: str, now: float) -> float | None:
-    if _NUMBER.fullmatch(text):
-        return _from_number(float(text), now)
-    if _DURATION.fullmatch(text):
-        parts = _PART.findall(text)
-        # Thousandths of a nanosecond are noise of the addition: `59.9s` and `1m` make 119.9.
-        return round(sum(float(amount) * _SECONDS[unit] for amount, unit in parts), 12)
-    return _from_time(text, now)
+    duration = _duration(text)
+    if duration is not None:
+        return duration
+    return _from_number(float(text), now) if _NUMBER.fullmatch(text) else _from_time(text, now)
+
+
+@lru_cache(_DURATIONS)
+def _duration(text: str) -> float | None:
+    """Return the seconds of a duration; many are the same, of limits that are nearly whole."""
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = _PART.findall(text)
+    # Thousandths of a nanosecond are noise of the addition: `59.9s` and `1m` make 119.9.
+    return round(sum([float(amount) * _SECONDS[unit] for amount, unit in parts]), 12)
 
 
 def _from_number(number: float, now: float) -> float:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meter.exchange import Spans
-from meter.headers import first, replace
+from meter.headers import first, layout, replace, values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +50,13 @@ class Tracer(Protocol):
 
 def parent(fields: Sequence[tuple[bytes, bytes]]) -> Parent | None:
     """Return the span that a request came from; None where it tells of none, or of more than one."""
-    told = [value for name, value in fields if name.lower() == b"traceparent"]
+    if b"traceparent" not in layout(fields).places:
+        return None
+    told = values(fields, b"traceparent")
     found = _TRACEPARENT.fullmatch(told[0].strip()) if len(told) == 1 else None
     if found is None or (found[1] == b"00" and found[5]):
         return None
-    states = [value for name, value in fields if name.lower() == b"tracestate"]
-    state = b",".join(states).decode("latin-1")
+    state = b",".join(values(fields, b"tracestate")).decode("latin-1")
     sampled = bool(int(found[4], 16) & _SAMPLED)
     return Parent(found[2].decode(), found[3].decode(), sampled, state if len(state) <= _STATE_LENGTH else "")
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from meter import headers
 from meter.headers import (
     HOP_BY_HOP,
     Fields,
+    Head,
     end_to_end,
     first,
     forwarded,
+    layout,
     media_type,
     replace,
     switching,
+    values,
     wants_websocket,
     without,
 )
@@ -70,6 +76,66 @@ def test_switches() -> None:
 def test_knows_who_wants_a_websocket(method: str, fields: Fields, *, expected: bool) -> None:
     """A GET that asks for WebSocket and nothing else, and names that in Connection, wants one."""
     assert expected == wants_websocket(method, fields)
+
+
+_NAMES = st.sampled_from([b"Host", b"HOST", b"x-a", b"X-A", b"Connection", b"connection", b"TE", b"Expect"])
+_VALUES = st.sampled_from([b"a", b"", b"close", b"keep-alive, X-a", b" HOST ,", b"x" * 80 + b", x-a"])
+_FIELDS = st.lists(st.tuples(_NAMES, _VALUES), max_size=6)
+
+
+@given(_FIELDS, st.sampled_from([Head, list]), st.sets(st.sampled_from([b"expect", b"x-a"])))
+def test_finds_what_a_search_finds(fields: Fields, kind: type[Fields], but: set[bytes]) -> None:
+    """What is looked up by a layout, kept or not, is what going through all fields finds."""
+    nominated = {
+        token.strip().lower()
+        for name, value in fields
+        if name.lower() == b"connection"
+        for token in value.split(b",")
+    }
+    home = HOP_BY_HOP | nominated | but
+    travelling = [field for field in fields if field[0].lower() not in home]
+    for _ in range(2):
+        came = kind(fields)
+        found = end_to_end(came, frozenset(but))
+
+        assert travelling == found
+        assert [name.lower() for name, _ in travelling] == [*layout(found).lower]
+        for name in (b"host", b"x-a", b"connection", b"te"):
+            told = [value for each, value in fields if each.lower() == name]
+
+            assert told == values(came, name)
+            assert next(iter(told), None) == first(came, name)
+            assert [field for field in fields if field[0].lower() != name] == without(came, name)
+        assert fields == came
+
+
+@given(_FIELDS, st.sampled_from([Head, list]))
+def test_replaces_the_first_and_drops_the_others(fields: Fields, kind: type[Fields]) -> None:
+    """What is given another value stands where its first was, spelled as that, and only there."""
+    places = [place for place, (name, _) in enumerate(fields) if name.lower() == b"x-a"]
+    expected = [field for place, field in enumerate(fields) if place not in places[1:]]
+    if places:
+        expected[places[0]] = (fields[places[0]][0], b"new")
+    else:
+        expected.append((b"X-a", b"new"))
+
+    assert expected == replace(kind(fields), b"X-a", b"new")
+
+
+def test_what_is_kept_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither many different heads, nor long ones, nor many values of Connection are all remembered."""
+    kept: dict[tuple[bytes, ...], headers.Layout] = {}
+    monkeypatch.setattr(headers, "_layouts", kept)
+    for number in range(1000):
+        layout([(b"x-%d" % number, b"")])
+    layout([(b"x" * 5000, b"")])
+    layout([(b"x", b"")] * 100)
+    for number in range(100):
+        end_to_end([(b"Connection", b"x-%d" % number)])
+
+    assert len(kept) <= 256
+    assert max(sum(map(len, names)) for names in kept) <= 2048
+    assert len(layout([(b"Connection", b"")])._choices) <= 4
 
 
 def test_takes_out() -> None:

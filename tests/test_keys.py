@@ -114,6 +114,15 @@ def test_never_raises(headers: list[tuple[bytes, bytes]], query: str) -> None:
     assert isinstance(find_credential(headers, query), Credential | None)
 
 
+@given(st.text(" \t\n\v", max_size=3), st.binary(max_size=8))
+def test_the_usual_scheme_is_no_special_case(blanks: str, after: bytes) -> None:
+    """What follows `Bearer` is what follows any other scheme."""
+    rest = b" " + blanks.encode() + after
+    usual, other = (find_credential([(b"authorization", name + rest)], "") for name in (b"Bearer", b"Token"))
+
+    assert (usual == other) or not rest.strip()
+
+
 class Named(NamedTuple):
     """A key as the settings have it."""
 
