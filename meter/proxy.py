@@ -25,7 +25,7 @@ from meter.capture import Captured
 from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.dispatch import Dispatch
 from meter.exchange import Outcome
-from meter.headers import end_to_end, first, media_type, switching, wants_websocket, without
+from meter.headers import Head, end_to_end, first, media_type, switching, wants_websocket, without
 from meter.ids import uuid7
 from meter.intake import Intake
 from meter.keys import find_credential
@@ -223,7 +223,7 @@ class Proxy:
         began = connection.taken() if isinstance(connection, Connection) else now
         unix = time.time() - (now - began)
         path, _, _ = origin_form(request.raw_path).partition("?")
-        fields = list(request.raw_headers)
+        fields = Head(request.raw_headers)
         passage = Passage(
             id=uuid7(int(unix * 1000), os.urandom(10)),
             began=began,
@@ -264,7 +264,7 @@ class Proxy:
             raise Refusal(503, "draining", "meter is shutting down", close=True)
         if passage.method in _REFUSED_METHODS:
             raise Refusal(405, "method_not_allowed", f"{passage.method} is not passed on", close=True)
-        if _is_ambiguous(request):
+        if _is_ambiguous(request, passage.fields):
             raise _not_http()
         if passage.method == "OPTIONS" and first(passage.fields, b"max-forwards") == b"0":
             raise Refusal(405, "method_not_allowed", "Max-Forwards is 0: OPTIONS goes no further")
@@ -517,11 +517,11 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
 
 
-def _is_ambiguous(request: web.BaseRequest) -> bool:
+def _is_ambiguous(request: web.BaseRequest, fields: Fields) -> bool:
     """Tell whether a request that aiohttp lets through could be read in two ways."""
     if request.version not in (HttpVersion10, HttpVersion11):
         return True
-    coding = first(request.raw_headers, b"transfer-encoding")
+    coding = first(fields, b"transfer-encoding")
     if coding is not None and (coding.lower() != b"chunked" or request.version < HttpVersion11):
         return True
-    return _HOST.fullmatch(first(request.raw_headers, b"host") or b"") is None
+    return _HOST.fullmatch(first(fields, b"host") or b"") is None

@@ -102,43 +102,54 @@ class Pump:
         """Move it all to `out`; return when its last piece came. Where the upstream breaks off, do so too."""
         self._out = out
         try:
-            await self._let_out()
-            if self._ended is None:
+            if self._held:
+                await self._let_out(out)
+            if self._ended is None and not self._is_moved_at_once():
                 await self._flow(out)
         except (TimedOutError, BrokenOffError) as error:
             self._passage.broke(Outcome.TIMEOUT if isinstance(error, TimedOutError) else Outcome.TRUNCATED)
             self._write(self._tap.end(self._now()))
             out.break_off()  # a clean end would forge a complete answer
             raise ConnectionAbortedError from None
-        finally:
-            out.heed(None)
-            self._wait_no_longer()
         ended = self._now() if self._ended is None else self._ended
         self._write(self._tap.end(ended))
         return ended
 
-    async def _let_out(self) -> None:
+    async def _let_out(self, out: RawAnswer) -> None:
         """Write what was held, at the client's pace."""
         held, self._held = self._held, bytearray()
         for at in range(0, len(held), _SLICE):
             self._write(bytes(held[at : at + _SLICE]))
-            assert self._out is not None  # noqa: S101 - there is something to write to by now
-            await self._out.taken_up()
+            await out.taken_up()
+
+    def _is_moved_at_once(self) -> bool:
+        """Move what has come whole with its head, as short answers do; tell whether it had."""
+        whole, tap = self._answer.whole, self._tap
+        if whole is None or tap.hiding or not tap.is_read_at_once(whole) or self._passage.left:
+            return False
+        self._ended = self._now()
+        self._write(whole)
+        tap.watch(whole, self._ended)
+        return True
 
     async def _flow(self, out: RawAnswer) -> None:
         """Let the rest come by itself, and do what takes long."""
         out.heed(self._clog)
-        self._answer.flow(self._came, self._ends)
-        out.flush()
-        while self._backlog or not self._over:
-            if not self._backlog:
-                self._turn = asyncio.get_running_loop().create_future()
-                await self._turn
-            while self._backlog:
-                await self._pass_on(out, self._backlog[0])
-                self._backlog.popleft()  # not before: what comes meanwhile has to wait behind it
-            self._keep_back()
-            self._hold()
+        try:
+            self._answer.flow(self._came, self._ends)
+            out.flush()
+            while self._backlog or not self._over:
+                if not self._backlog:
+                    self._turn = asyncio.get_running_loop().create_future()
+                    await self._turn
+                while self._backlog:
+                    await self._pass_on(out, self._backlog[0])
+                    self._backlog.popleft()  # not before: what comes meanwhile has to wait behind it
+                self._keep_back()
+                self._hold()
+        finally:
+            out.heed(None)
+            self._wait_no_longer()
         if self._error is not None:
             raise self._error
 

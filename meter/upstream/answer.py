@@ -18,7 +18,7 @@ from meter.upstream.errors import BrokenOffError, TimedOutError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meter.headers import Fields
+    from meter.headers import Head
     from meter.upstream.connection import Connection
 
 __all__ = ["Answer"]
@@ -45,7 +45,7 @@ class Answer:
         "status",
     )
 
-    def __init__(self, connection: Connection, status: int, reason: str, fields: Fields) -> None:
+    def __init__(self, connection: Connection, status: int, reason: str, fields: Head) -> None:
         self._connection = connection
         self.status = status
         self.reason = reason
@@ -80,6 +80,13 @@ class Answer:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return self._taken()
+
+    @property
+    def whole(self) -> bytes | None:
+        """The body, where all that is left of it has come at once."""
+        if self._ended and self._error is None and len(self._waiting) == 1:
+            return self._waiting[0]
+        return None
 
     def _taken(self) -> bytes:
         waiting = self._waiting

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
+from meter.headers import Head, values
 from meter.switching import End, Switching, reset
 from meter.upstream.answer import Answer
 from meter.upstream.errors import CLOSED, NOT_HTTP, BrokenOffError, TimedOutError, UnreachableError
@@ -294,12 +295,13 @@ class Connection(Switching):
                 self._stage = _DOUBTED
             self._clear()
             return
-        if self._is_doubtful() or not self._is_clear(status):
+        fields = Head(self._fields)
+        if self._is_doubtful() or not self._is_clear(status, fields):
             self._stage = _DOUBTED
             return
         self._coming, self._sent = b"", []
         self._keep = self._parser.should_keep_alive()
-        self._answer = Answer(self, status, self._reason.decode("utf-8", "surrogateescape"), self._fields)
+        self._answer = Answer(self, status, self._reason.decode("utf-8", "surrogateescape"), fields)
         self._stage = _SWITCHED if status == _SWITCHING else _BODY_COMES
         if self._ask is not None and not self._ask.done():
             self._ask.set_result(self._answer)
@@ -337,17 +339,18 @@ class Connection(Switching):
         short = len(name) + len(value) <= self._header_bytes
         return short and _NAME.fullmatch(name) is not None and _DOUBTFUL.search(value) is None
 
-    def _is_clear(self, status: int) -> bool:
+    def _is_clear(self, status: int, fields: Head) -> bool:
         """Tell whether a final head leaves no doubt of what follows it; the parser is lenient."""
-        codings = _values(self._fields, b"transfer-encoding")
-        lengths = _values(self._fields, b"content-length")
+        codings = [value.lower() for value in values(fields, b"transfer-encoding")]
+        lengths = values(fields, b"content-length")
         self._sized = bool(codings or lengths)
         if status == _EMPTY and (codings or lengths not in ([], [b"0"])):
             return False
         if status == _SWITCHING:
-            upgrade = _values(self._fields, b"upgrade")
-            asked = _values(self._sent, b"upgrade")
-            return self._parser.should_upgrade() and bool(upgrade) and upgrade == asked and not codings
+            asked, had = (
+                [value.lower() for value in values(told, b"upgrade")] for told in (self._sent, fields)
+            )
+            return self._parser.should_upgrade() and bool(had) and had == asked and not codings
         return status >= _FIRST_FINAL_STATUS and codings in ([], [b"chunked"])
 
     # How it ends.
@@ -501,12 +504,6 @@ class Connection(Switching):
             end.finished()
         if self.transport is None:
             end.lost(None)
-
-
-def _values(fields: Fields, name: bytes) -> list[bytes]:
-    """Return all values of `name`, which is in lower case as they are then."""
-    size = len(name)
-    return [value.lower() for key, value in fields if len(key) == size and key.lower() == name]
 
 
 def _owed(transport: asyncio.Transport) -> bool:
