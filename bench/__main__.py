@@ -21,7 +21,7 @@ from bench.load import Load
 from bench.phases import phases
 from bench.processes import CPUS, FailedError, Stage, ending_in_order, room_for_files
 from bench.proxies import PROXIES, start, versions
-from bench.report import goals, machine, tables
+from bench.report import goals, machine, missed, tables
 from bench.scenarios import COSTS, PLAIN, Run, costs, idle_streams, images, peaks, starts
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def report(run: Run, names: list[str], seconds: float) -> str:
         "Written by `make bench`; [README.md](README.md) tells what is measured.",
         machine(versions(names), run.rounds) + f" It took {seconds:.0f} s.",
         goals(run.figures),
+        *filter(None, [missed(run.figures)]),
         *(["\n".join(notes)] if notes else []),
         tables(run.figures),
     ]

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from bench.figures import median, spread
 from bench.proxies import PROXIES
+from bench.remarks import REMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bench.figures import Figures
 
-__all__ = ["GOALS", "Goal", "goals", "machine", "table", "tables"]
+__all__ = ["GOALS", "Goal", "goals", "machine", "missed", "table", "tables"]
 
 _ORDER = {name: at for at, name in enumerate((*PROXIES, "direct"))}
 _LEAST_MS = 0.01
@@ -44,19 +45,25 @@ class Goal:
 
     def row(self, figures: Figures) -> tuple[str, ...]:
         """Return what a table says of it."""
-        values = self.values(figures)
+        values, reached = self.values(figures), self.reached(figures)
         goal = f"{'stretch: ' if self.stretch else ''}{self.goal}"
-        if not values:
+        if reached is None:
             return (self.figure, goal, "not measured", "", "")
-        reached = max(values) if self.worst else median(values)
         verdict = "yes" if reached <= self.limit else "no"
-        return (
-            self.figure,
-            goal,
-            f"{reached:.{self.digits}f} {self.unit}",
-            spread(values, self.digits),
-            verdict,
-        )
+        told = f"{reached:.{self.digits}f} {self.unit}"
+        return self.figure, goal, told, spread(values, self.digits), verdict
+
+    def reached(self, figures: Figures) -> float | None:
+        """Return the figure that counts; None where it was not measured."""
+        values = self.values(figures)
+        if not values:
+            return None
+        return max(values) if self.worst else median(values)
+
+    def is_missed(self, figures: Figures) -> bool:
+        """Tell whether it was measured, and is not met."""
+        reached = self.reached(figures)
+        return reached is not None and reached > self.limit
 
 
 def _to(figure: str, other: str) -> Callable[[Figures], list[float]]:
@@ -186,6 +193,13 @@ def goals(figures: Figures) -> str:
     """Return the goals beside what was reached."""
     head = ("figure", "goal", "reached", "spread", "met")
     return table(head, [goal.row(figures) for goal in GOALS])
+
+
+def missed(figures: Figures) -> str:
+    """Return what is known of the goals that are not met; nothing where all are."""
+    told = [(goal, REMARKS.get(goal.figure, "")) for goal in GOALS if goal.is_missed(figures)]
+    lines = [f"- **{goal.figure}** ({goal.goal}; {goal.row(figures)[2]}). {remark}" for goal, remark in told]
+    return "\n".join(["## Short of the goal, and why", "", *lines]) if lines else ""
 
 
 def tables(figures: Figures) -> str:
