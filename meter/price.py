@@ -5,8 +5,9 @@ first that knows a model wins. Amounts are `Decimal`; a sum is rounded once, hal
 Where each token costs a whole number of 10^-12 USD, as nearly all do, whole numbers are added up instead, and
 come to the same.
 
-Rules: standard library and msgspec only; the time is the exchange's own, never the clock's; what cannot be priced in full
-has no cost, since a partial cost looks like a whole one; nothing that an upstream says makes this raise.
+Rules: standard library and msgspec only; the time is the exchange's own, never the clock's; what cannot be
+priced in full has no cost, since a partial cost looks like a whole one; nothing that an upstream says makes
+this raise.
 """
 
 from __future__ import annotations
