@@ -2,9 +2,12 @@
 
 A `Price` is what one model costs; a `Source` knows prices; the `Book` asks its sources in order, and the
 first that knows a model wins. Amounts are `Decimal`; a sum is rounded once, half-even, to 12 decimal places.
+Where each token costs a whole number of 10^-12 USD, as nearly all do, whole numbers are added up instead, and
+come to the same.
 
-Rules: standard library only; the time is the exchange's own, never the clock's; what cannot be priced in full
-has no cost, since a partial cost looks like a whole one; nothing that an upstream says makes this raise.
+Rules: standard library and msgspec only; the time is the exchange's own, never the clock's; what cannot be
+priced in full has no cost, since a partial cost looks like a whole one; nothing that an upstream says makes
+this raise.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cached_property
-from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from msgspec import structs
+import msgspec
+from msgspec.structs import replace
 
 from meter.exchange import COUNTED, INPUT_KINDS, KINDS, Exchange, PriceStatus
 
@@ -63,6 +66,7 @@ DEAREST_USD = Decimal(9_000_000)
 """More than this no exchange costs: a count or a price is wrong, and 10^-12 USD would not fit 64 bits."""
 
 _PLACES = Decimal("1e-12")
+_MOST_PICOS = int(DEAREST_USD) * 10**12
 
 # Traps are off: a count of 5,000 digits becomes NaN, which is unknown; an exception would lose the record.
 # 100 digits hold any sum below 10^88 USD to its last place.
@@ -124,7 +128,7 @@ class Rates:
     amounts: Mapping[str, Decimal] = field(default_factory=dict)
     tiers: tuple[Tier, ...] = ()
 
-    def table(self, usage: Mapping[str, int]) -> Mapping[str, Decimal]:
+    def table(self, usage: Mapping[str, int]) -> _Table:
         """Give the amounts that hold for the whole of an exchange with this usage, fall-backs filled in."""
         if not self.tiers:
             return self._plain
@@ -132,14 +136,14 @@ class Rates:
         return next((table for tier, table in self._steep if tier.reached_by(tokens)), self._plain)
 
     @cached_property
-    def _plain(self) -> Mapping[str, Decimal]:
-        return _filled(self.amounts)
+    def _plain(self) -> _Table:
+        return _Table(_filled(self.amounts))
 
     @cached_property
-    def _steep(self) -> tuple[tuple[Tier, Mapping[str, Decimal]], ...]:
+    def _steep(self) -> tuple[tuple[Tier, _Table], ...]:
         """The highest first; of two with one threshold, the one that excludes it is the higher."""
         ordered = sorted(self.tiers, key=lambda tier: (tier.threshold, not tier.inclusive), reverse=True)
-        return tuple((tier, _filled(tier.amounts)) for tier in ordered)
+        return tuple((tier, _Table(_filled(tier.amounts))) for tier in ordered)
 
 
 def _filled(amounts: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -153,12 +157,55 @@ def _origin(kind: str, amounts: Mapping[str, Decimal]) -> str | None:
     return name
 
 
-class Bill(NamedTuple):
+class Bill(msgspec.Struct, frozen=True):
     """What a price makes of one exchange."""
 
     cost_usd: Decimal
     cache_savings_usd: Decimal | None
     """What cached input would have cost as plain input, less what it did, at least 0; `None` without any."""
+
+
+class _Table:
+    """Amounts that hold for the whole of an exchange, in USD per million tokens by usage kind."""
+
+    __slots__ = ("_picos", "_spared", "amounts")
+
+    def __init__(self, amounts: Mapping[str, Decimal]) -> None:
+        self.amounts = amounts
+        picos = {kind: pico for kind, amount in amounts.items() if (pico := _pico(amount)) is not None}
+        self._spared = {
+            kind: picos[of] - picos[kind] for kind, of in _CACHED.items() if {kind, of} <= picos.keys()
+        }
+        """10^-12 USD by which one cached token of a kind is cheaper than a plain one."""
+        self._picos = {
+            kind: pico for kind, pico in picos.items() if kind in self._spared or kind not in _CACHED
+        }
+        """10^-12 USD for one token."""
+
+    def bill(self, usage: Mapping[str, int]) -> Bill | None:
+        """Price tokens in whole numbers; `None` where that takes more than these."""
+        picos, spared = self._picos, self._spared
+        cost, saved = 0, None
+        for kind, count in usage.items():
+            if count:
+                pico = picos.get(kind)
+                if pico is None or count < 0:
+                    return None
+                cost += pico * count
+                if kind in spared:
+                    saved = (saved or 0) + spared[kind] * count
+        if cost > _MOST_PICOS or (saved is not None and saved > _MOST_PICOS):
+            return None
+        multiply = _ARITHMETIC.multiply
+        return Bill(multiply(_PLACES, cost), None if saved is None else multiply(_PLACES, max(saved, 0)))
+
+
+def _pico(amount: Decimal) -> int | None:
+    """Give what one token costs in 10^-12 USD, where that is a whole number."""
+    if not (amount.is_finite() and 0 <= amount <= DEAREST_USD):
+        return None
+    pico = int(_ARITHMETIC.scaleb(amount, 6))
+    return pico if _ARITHMETIC.scaleb(Decimal(pico), -6) == amount else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,15 +242,18 @@ class Price:
         if rates is None:
             return None
         table = rates.table(usage)
-        tokens, others = _sum(usage, table), _sum(units or {}, self.per_unit)
+        if not units and self.per_request is None and (bill := table.bill(usage)) is not None:
+            return bill
+        amounts = table.amounts
+        tokens, others = _sum(usage, amounts), _sum(units or {}, self.per_unit)
         if tokens is None or others is None:
             return None
         add = _ARITHMETIC.add
         cost = _rounded(add(add(tokens.scaleb(-6, _ARITHMETIC), others), self.per_request or Decimal(0)))
-        return None if cost is None else Bill(cost, _savings(usage, table))
+        return None if cost is None else Bill(cost, _savings(usage, amounts))
 
     def _served_by(self, service_tier: str | None) -> Rates | None:
-        tier = (service_tier or "").lower()
+        tier = service_tier.lower() if service_tier else ""
         return self.service_tiers.get(tier, self.rates if tier in _STANDARD_TIERS else None)
 
 
@@ -295,10 +345,10 @@ class Used(NamedTuple):
     provider_cost_usd: Decimal | None
 
 
-_used = attrgetter(*Used._fields)
+_NO_USAGE: Mapping[str, int] = MappingProxyType({})
 
 
-class Quote(NamedTuple):
+class Quote(msgspec.Struct, frozen=True):
     """What the book settles of an exchange, by the names that `Exchange` has for it."""
 
     model: str | None
@@ -308,11 +358,6 @@ class Quote(NamedTuple):
     price_status: PriceStatus
     price_source: str | None
     price_revision: str | None
-
-
-class _Found(NamedTuple):
-    label: str | None
-    price: Price | None
 
 
 class _Verdict(NamedTuple):
@@ -325,13 +370,23 @@ class _Verdict(NamedTuple):
 
 _NOTHING = _Verdict(PriceStatus.NONE)
 _UPSTREAMS_WORD = _Verdict(PriceStatus.PROVIDER, "provider")
+_UNKNOWN = _Verdict(PriceStatus.MISSING)
 
 
-def _verdict(price: Price | None, bill: Bill | None) -> _Verdict:
+class _Found(NamedTuple):
+    label: str | None
+    price: Price | None
+    billed: _Verdict
+    """Where the price is all that is needed."""
+    lacking: _Verdict
+    """Where it is not: that is where the missing amount belongs."""
+
+
+def _found(label: str | None, price: Price | None) -> _Found:
     if price is None:
-        return _Verdict(PriceStatus.MISSING)
-    # A price that lacks something is named too: that is where the missing amount belongs.
-    return _Verdict(price.status if bill else PriceStatus.MISSING, price.source, price.revision)
+        return _Found(label, None, _UNKNOWN, _UNKNOWN)
+    origin = price.source, price.revision
+    return _Found(label, price, _Verdict(price.status, *origin), _Verdict(PriceStatus.MISSING, *origin))
 
 
 def _short(name: str | None) -> str | None:
@@ -351,7 +406,7 @@ class Book:
     ) -> None:
         self.sources = tuple(sources)
         self._aliases = {upstream: dict(names) for upstream, names in (aliases or {}).items() if names}
-        self._kept: dict[tuple[str, str | None, str | None, str | None, int], _Found] = {}
+        self._kept: dict[tuple[str, str | None, str | None, str | None, float], _Found] = {}
 
     def models(self) -> frozenset[str]:
         """Give the names that may be shown before any upstream has answered to them."""
@@ -392,31 +447,41 @@ class Book:
 
     def price(self, exchange: Exchange) -> Exchange:
         """Give the same record with its model, cost and price settled."""
-        return structs.replace(exchange, **self.quote(Used(*_used(exchange)))._asdict())
-
-    def quote(self, used: Used) -> Quote:
-        """Give what `price` settles, of an exchange that is told in part."""
-        label, price = self._resolve(used)
-        usage, units, told = used.usage or {}, used.units, used.provider_cost_usd
-        countable = used.usage_source in COUNTED and bool(usage or units)
-        bill = price.bill(usage, units, used.service_tier) if price is not None and countable else None
-        computed, savings = bill or (None, None)
-        said = None if told is None else _rounded(told)
-        verdict = _UPSTREAMS_WORD if said is not None else _verdict(price, bill) if countable else _NOTHING
-        return Quote(
-            model=label,
-            cost_usd=computed if said is None else said,
-            computed_cost_usd=computed,
-            cache_savings_usd=savings,
-            price_status=verdict.status,
-            price_source=verdict.source,
-            price_revision=verdict.revision,
+        quote = self.quote(exchange)
+        return replace(
+            exchange,
+            model=quote.model,
+            cost_usd=quote.cost_usd,
+            computed_cost_usd=quote.computed_cost_usd,
+            cache_savings_usd=quote.cache_savings_usd,
+            price_status=quote.price_status,
+            price_source=quote.price_source,
+            price_revision=quote.price_revision,
         )
 
-    def _resolve(self, used: Used) -> _Found:
-        answered, asked = _short(used.response_model), _short(used.request_model)
-        quarter = int(used.started_at // _GRID_SECONDS)
-        key = (used.upstream, used.provider, answered, asked, quarter)
+    def quote(self, used: Used | Exchange) -> Quote:
+        """Give what `price` settles, of an exchange that may be told in part."""
+        label, price, billed, lacking = self._resolve(used)
+        usage, units, told = used.usage or _NO_USAGE, used.units, used.provider_cost_usd
+        bill, verdict = None, _NOTHING
+        if used.usage_source in COUNTED and (usage or units):
+            bill = price.bill(usage, units, used.service_tier) if price is not None else None
+            verdict = billed if bill is not None else lacking
+        cost = computed = None if bill is None else bill.cost_usd
+        if told is not None and (said := _rounded(told)) is not None:
+            cost, verdict = said, _UPSTREAMS_WORD
+        status, source, revision = verdict
+        savings = None if bill is None else bill.cache_savings_usd
+        return Quote(label, cost, computed, savings, status, source, revision)
+
+    def _resolve(self, used: Used | Exchange) -> _Found:
+        answered, asked = used.response_model, used.request_model
+        quarter = used.started_at // _GRID_SECONDS
+        found = self._kept.get((used.upstream, used.provider, answered, asked, quarter))
+        return found or self._sought(used, quarter)
+
+    def _sought(self, used: Used | Exchange, quarter: float) -> _Found:
+        key = (used.upstream, used.provider, _short(used.response_model), _short(used.request_model), quarter)
         found = self._kept.get(key)
         if found is None:
             found = self._look_up(*key)
@@ -431,7 +496,7 @@ class Book:
         provider: str | None,
         answered: str | None,
         asked: str | None,
-        quarter: int,
+        quarter: float,
     ) -> _Found:
         trusted = answered is not None and (
             _is_version_of(answered, asked) or self.knows(answered, upstream=upstream, provider=provider)
@@ -439,7 +504,7 @@ class Book:
         names = [name for name in dict.fromkeys((answered, asked)) if name is not None]
         when = datetime.fromtimestamp(quarter * _GRID_SECONDS, UTC)
         price = self.find(names, upstream=upstream, provider=provider, when=when)
-        return _Found(answered if trusted else asked, price)
+        return _found(answered if trusted else asked, price)
 
 
 def without_version(model: str) -> str:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Routes", "Target", "origin_form"]
 
+_KEPT = 1024
+"""Paths that are remembered; clients choose them, so neither too many nor long ones are."""
+_LONGEST = 256
+
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
@@ -40,7 +44,7 @@ class _Route(NamedTuple):
 class Routes:
     """The table of upstreams, each as `(name, base_url, prefix, default)`; no prefix is the empty string."""
 
-    __slots__ = ("_default", "_origins", "_prefixed")
+    __slots__ = ("_default", "_kept", "_origins", "_prefixed")
 
     def __init__(self, upstreams: Iterable[tuple[str, str, str, bool]]) -> None:
         prefixed: list[_Route] = []
@@ -55,6 +59,7 @@ class Routes:
             if default:
                 self._default = route._replace(prefix="")
         self._prefixed = sorted(prefixed, key=lambda route: len(route.prefix), reverse=True)
+        self._kept: dict[str, Target | None] = {}
 
     def origin(self, upstream: str) -> str:
         """Return scheme, host and port of an upstream, as in `https://api.openai.com`."""
@@ -68,12 +73,23 @@ class Routes:
         if raw_target == "*":
             return Target(self._default.upstream, "*") if self._default else None
         path, mark, query = origin_form(raw_target).partition("?")
+        try:
+            found = self._kept[path]
+        except KeyError:
+            found = self._sought(path)
+        return found._replace(target=found.target + mark + query) if mark and found is not None else found
+
+    def _sought(self, path: str) -> Target | None:
+        """Return where a path leads. Its query is not kept, nor what is no path: a secret may be in them."""
         if not path.startswith("/"):
             return None
         route = self._choose(path)
-        if route is None:
-            return None
-        return Target(route.upstream, _joined(route.base, path[len(route.prefix) :]) + mark + query)
+        found = route and Target(route.upstream, _joined(route.base, path[len(route.prefix) :]))
+        if len(path) <= _LONGEST:
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[path] = found
+        return found
 
     def _choose(self, path: str) -> _Route | None:
         for route in self._prefixed:
@@ -84,6 +100,8 @@ class Routes:
 
 def origin_form(raw_target: str) -> str:
     """Return path and query of a request's target: an absolute-form one without its scheme and authority."""
+    if raw_target.startswith("/"):
+        return raw_target
     absolute = _ABSOLUTE.match(raw_target)
     if absolute is None:
         return raw_target

@@ -343,6 +343,38 @@ def test_more_tokens_never_cost_less(
     assert cost(price, usage) <= cost(price, {**usage, kind: usage.get(kind, 0) + more})
 
 
+ANY_AMOUNT = st.sampled_from(
+    [
+        "0",
+        "-0",
+        "0.15",
+        "2.50",
+        "1E+2",
+        "1e-6",
+        "1e-7",
+        "1e-130",
+        "9000000",
+        "9000001",
+        "NaN",
+        "Infinity",
+        "-1",
+    ]
+).map(Decimal)
+ANY_COUNT = st.integers(-1, 10**9) | st.sampled_from([0, 10**12, 10**13, 10**19, 10**120, 10**5000])
+
+
+@given(
+    st.dictionaries(st.sampled_from(KINDS), ANY_AMOUNT), st.dictionaries(st.sampled_from(KINDS), ANY_COUNT)
+)
+def test_whole_numbers_come_to_the_same(table: dict[str, Decimal], usage: dict[str, int]) -> None:
+    """Whatever the amounts and counts, a bill has the very digits that adding up decimals gives it."""
+    price = a_price(rates=Rates(table))
+    told = price.bill(usage)
+    added = replace(price, per_request=Decimal(0)).bill(usage)  # which is added, and so all is decimals
+
+    assert repr(added) == repr(told)
+
+
 @given(FULL, USAGES)
 def test_parts_add_up(table: dict[str, Decimal], usage: dict[str, int]) -> None:
     """A cost is the sum of its kinds' costs, each of which is charged once and at its own price."""
@@ -482,7 +514,7 @@ def test_a_known_price_settles_everything() -> None:
 
 def test_a_price_settles_nothing_else() -> None:
     """Whatever else a record has is the very same in the priced one, and both are frozen."""
-    others = {*Exchange.__struct_fields__} - {*Used._fields, *Quote._fields}
+    others = {*Exchange.__struct_fields__} - {*Used._fields, *Quote.__struct_fields__}
     facts = {name: object() for name in others}
     priced = Book([Shelf({"m": GPT})]).price(an_exchange(**facts))
 

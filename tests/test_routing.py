@@ -104,6 +104,20 @@ def test_origin_form_leaves_what_is_not_absolute() -> None:
     assert [origin_form(raw) for raw in ("/http://x/y", "*", "x:443")] == ["/http://x/y", "*", "x:443"]
 
 
+def test_what_is_kept_of_paths_is_bounded_and_has_no_secrets() -> None:
+    """Neither many paths, nor long ones, nor queries, nor what is no path are remembered."""
+    routes = Routes([("u", "https://h", "", True)])
+    for number in range(5000):
+        routes.match(f"/{number}?key=sk-secret")
+    for target in ("/" + 500 * "x", "user:sk-secret@host:443", "http://user:sk-secret@host/p?key=sk-secret"):
+        routes.match(target)
+
+    assert len(routes._kept) <= 1024
+    assert max(map(len, routes._kept)) <= 256
+    assert "sk-secret" not in repr(routes._kept)
+    assert ("u", "/4999?a") == routes.match("/4999?a")
+
+
 @settings(max_examples=200)
 @given(path=st.text(st.characters(blacklist_characters="?")), query=st.text())
 def test_rest_survives(path: str, query: str) -> None:

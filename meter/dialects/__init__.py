@@ -6,6 +6,7 @@ To add an API format, add its file here and its rows to the table.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -91,11 +92,19 @@ def find(method: str, path: str) -> Dialect | None:
     """Return the dialect that is spoken at `path` (without query), or None."""
     if method != "POST":
         return None
+    return _at(path) if len(path) <= _LONGEST else _found_at(path)
+
+
+def _found_at(path: str) -> Dialect | None:
     segments = tuple(path.rstrip("/").split("/"))
     _, colon, verb = segments[-1].rpartition(":")
     if colon:
         return VERBS.get(verb)
     return DIALECTS.get(segments[-2:]) or DIALECTS.get(segments[-1:])
+
+
+_LONGEST = 256
+_at = lru_cache(1024)(_found_at)  # clients choose paths: neither too many nor long ones are kept
 
 
 def find_socket(path: str) -> Dialect | None:
@@ -111,6 +120,8 @@ def model_asked(query: str) -> str | None:
 
 def model_in(path: str) -> str | None:
     """Return the model or deployment that a path names, and something below it; None where it names none."""
+    if "/deployments/" not in path and "/models/" not in path:  # as nearly all, and far sooner said
+        return None
     named = _NAMED.search(path)
     return unquote(named[1] or named[2]) if named else None
 

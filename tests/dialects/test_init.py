@@ -116,6 +116,15 @@ def test_names_operations(method: str, path: str, operation: str) -> None:
     assert (operation in {"other", *dialects.QUIET.values()}) == (dialect is None)
 
 
+def test_a_long_path_is_read_as_a_short_one() -> None:
+    """What is spoken at a path that is too long to be remembered is what its end says."""
+    long = f"/{'x' * 5000}/v1/chat/completions"
+    kept = dialects._at.cache_info().currsize
+
+    assert dialects.find("POST", "/v1/chat/completions") is dialects.find("POST", long)
+    assert dialects._at.cache_info().currsize <= kept + 1
+
+
 @pytest.mark.parametrize("dialect", dialects.DIALECTS.values())
 def test_keeps_the_shape(dialect: Dialect) -> None:
     """Every dialect names its operation and what it gives back."""
