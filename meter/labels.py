@@ -9,6 +9,7 @@ the same labels.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from meter.exchange import Outcome, UsageSource
@@ -77,18 +78,20 @@ class Admission:
     ) -> None:
         self.label_names = tuple(label_names)
         self._folds = dict.fromkeys(("model", "key", *self.label_names), 0)
-        self._models = _Values(limits.model, models)
-        self._keys = _Values(limits.key, keys)
-        self._tags = [(name, _Values(limits.tag)) for name in self.label_names]
+        self._values = {
+            "model": _Values(limits.model, models),
+            "key": _Values(limits.key, keys),
+            **{name: _Values(limits.tag) for name in self.label_names},
+        }
         self._id_sets = _IdSets(limits.id_sets)
+        self._shown_as_told: dict[tuple[str | None, ...], tuple[str, ...]] = {}
+        """By what was told, where nothing is to be admitted or counted any more; no more than are shown."""
 
     def succeed(self, older: Admission) -> None:
         """Go on where `older` ended, whose tags are the same: what it let in is shown, its folds count."""
         self._folds = older._folds
-        self._models.add(older._models)
-        self._keys.add(older._keys)
-        for (_, values), (_, before) in zip(self._tags, older._tags, strict=True):
-            values.add(before)
+        for name, values in self._values.items():
+            values.add(older._values[name])
         self._id_sets.add(older._id_sets)
 
     @property
@@ -103,24 +106,24 @@ class Admission:
 
     def id_labels(self, exchange: Exchange) -> tuple[str, ...]:
         """Values of `names` for an exchange; call it once for each, as it admits and counts."""
-        earned = _earned(exchange)
-        wanted = (
-            exchange.upstream,
-            exchange.operation,
-            self._show("model", self._models, exchange.model, earned=earned),
-            self._show("key", self._keys, exchange.key, earned=earned),
-            *[
-                self._show(name, values, exchange.tags.get(name), earned=earned)
-                for name, values in self._tags
-            ],
-        )
+        told: tuple[str | None, ...]
+        told = (exchange.upstream, exchange.operation, exchange.model, exchange.key)
+        if self.label_names:
+            told += tuple(map(exchange.tags.get, self.label_names))
+        return self._shown_as_told.get(told) or self._admit(told, exchange)
+
+    def _admit(self, told: tuple[str | None, ...], exchange: Exchange) -> tuple[str, ...]:
+        show = partial(self._show, earned=_earned(exchange))
+        wanted = (exchange.upstream, exchange.operation, *map(show, self._values, told[2:]))
         shown = self._id_sets.show(wanted)
         if shown is not wanted:
             self._count_folds(wanted, shown)
+        elif all(value is None or value == label for value, label in zip(told, shown, strict=True)):
+            self._shown_as_told[told] = shown
         return shown
 
-    def _show(self, label: str, values: _Values, value: str | None, *, earned: bool) -> str:
-        shown = values.show(value, earned=earned)
+    def _show(self, label: str, value: str | None, *, earned: bool) -> str:
+        shown = self._values[label].show(value, earned=earned)
         if shown is None:
             self._folds[label] += 1
             return OTHER

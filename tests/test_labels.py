@@ -226,3 +226,40 @@ def test_names_that_cannot_be_written_still_count_as_one() -> None:
 
     assert [labels.id_labels(exchange(model="a\ud800b"))[2] for _ in range(2)] == ["a\ufffdb", "a\ufffdb"]
     assert labels.overflow["model"] == 0
+
+
+NAMES = st.none() | st.sampled_from(["a", "b", "c", "d", "", "none", OTHER, "\x00", "x" * 200])
+
+
+@given(
+    st.lists(
+        st.builds(
+            exchange,
+            model=NAMES,
+            key=NAMES,
+            tags=st.dictionaries(st.just("team"), NAMES.map(str), max_size=1),
+            outcome=st.sampled_from([Outcome.OK, Outcome.TIMEOUT]),
+            operation=st.sampled_from(["chat", "models"]),
+        ),
+        max_size=40,
+    )
+)
+def test_what_was_shown_before_is_shown_the_same(exchanges: list[Exchange]) -> None:
+    """To remember what combinations are shown as changes no label and no count."""
+    limits = Limits(model=2, key=2, tag=2, id_sets=5)
+    remembers, forgets = (admission(label_names=["team"], limits=limits) for _ in range(2))
+    for each in exchanges:
+        forgets._shown_as_told.clear()
+
+        assert forgets.id_labels(each) == remembers.id_labels(each)
+        assert forgets.overflow == remembers.overflow
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """However many names come, no more combinations are remembered than may be shown."""
+    labels = admission(limits=Limits(model=3, key=3, id_sets=4))
+    for n in range(100):
+        labels.id_labels(exchange(model=f"m{n % 10}", key=f"k{n}"))
+        labels.id_labels(exchange(model="a\x00" if n % 2 else "a\x01", key=None))
+
+    assert len(labels._shown_as_told) <= 4

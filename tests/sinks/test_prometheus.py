@@ -8,19 +8,24 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plainly import Plainly
+from prometheus_client import generate_latest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from meter.budget import Budgets
-from meter.exchange import Exchange, Outcome, PriceStatus, RateLimit, UsageSource
+from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, RateLimit, UsageSource
 from meter.labels import OTHER, Admission
 from meter.settings import Budget
 from meter.sinks import Sinks
 from meter.sinks.prometheus import REASONS, Catalogue, PrometheusSink
+from meter.sinks.prometheus.rows import ROWS
+from meter.sinks.prometheus.series import Family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -695,6 +700,97 @@ def test_a_scrape_beside_the_counting_is_whole() -> None:
 
     assert counts == sorted(counts)
     assert len(samples(prometheus, "meter_requests_total")) == 300
+
+
+AMOUNTS = st.floats(0, 1e18) | st.sampled_from([0.0, 0.01, 0.02, 1310.72, 999_999.0, 1e6, 1234567.5, 1e16])
+SECONDS = st.none() | AMOUNTS
+USD = st.none() | st.decimals(-1, 10**6, allow_nan=False, places=12)
+NAMES = st.none() | st.sampled_from(
+    ["a", 'q"uote', "back\\slash", "a\nb", "100 %s", "{}", "\u00e9", "none", OTHER]
+)
+EXCHANGES = st.fixed_dictionaries(
+    {
+        "model": NAMES,
+        "key": NAMES,
+        "upstream": st.sampled_from(["openai", "local"]),
+        "tags": st.dictionaries(st.just("team"), st.sampled_from(["red", "%", '"']), max_size=1),
+        "outcome": st.sampled_from(Outcome),
+        "error_type": st.sampled_from(["", "rate_limit_exceeded"]),
+        "status": st.sampled_from([None, 101, 200, 404, 503, 999]),
+        "stream": st.booleans(),
+        "trace_id": st.sampled_from([None, "short", TRACE_ID, '"' * 32]),
+        "finish_reasons": st.lists(st.sampled_from(["stop", "length", "x1"]), max_size=3).map(tuple),
+        "usage": st.none() | st.dictionaries(st.sampled_from(KINDS), st.integers(0, 10**12), max_size=4),
+        "units": st.dictionaries(st.sampled_from(UNITS), AMOUNTS, max_size=2),
+        "usage_source": st.sampled_from(UsageSource),
+        "usage_asked": st.booleans(),
+        "usage_refused": st.booleans(),
+        "cost_usd": USD,
+        "provider_cost_usd": USD,
+        "computed_cost_usd": USD,
+        "cache_savings_usd": USD,
+        "price_status": st.sampled_from(PriceStatus),
+        "duration_s": AMOUNTS,
+        "ttft_s": SECONDS,
+        "last_content_s": SECONDS,
+        "stall_s": SECONDS,
+        "reasoning_streamed": st.booleans(),
+        "overhead_request_s": SECONDS,
+        "overhead_response_s": SECONDS,
+        "rate_limits": st.lists(
+            st.builds(
+                RateLimit,
+                resource=st.sampled_from(["tokens", "requests"]),
+                limit=SECONDS,
+                remaining=SECONDS,
+                reset_seconds=SECONDS,
+            ),
+            max_size=2,
+        ).map(tuple),
+    }
+).map(lambda facts: exchange(**facts))
+"""Exchanges of which some are amiss: a cost below 0 is refused by a counter."""
+
+
+def refused(count: Callable[[Exchange], None], each: Exchange) -> bool:
+    """Tell whether a counter does not take what an exchange would add."""
+    try:
+        count(each)
+    except ValueError:
+        return True
+    return False
+
+
+@given(st.lists(EXCHANGES, max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_a_scrape_is_what_the_library_would_have_written(exchanges: list[Exchange]) -> None:
+    """Whatever is counted, each format has the same bytes as by the library's own metrics."""
+    admissions = [Admission(label_names=["team"], limits=Limits()) for _ in range(2)]
+    plainly = Plainly(admissions[0], ["openai"])
+    prometheus = PrometheusSink(admission=admissions[1], state=Live(), version="1", upstreams=["openai"])
+    with patch("time.time", return_value=1_767_225_600.25):
+        for each in exchanges:
+            assert refused(plainly, each) == refused(prometheus, each)
+
+    for escaping in ("underscores", "allow-utf-8", "dots", "values"):
+        for kind in ("text/plain", "application/openmetrics-text"):
+            accept = f"{kind};version=1.0.0;escaping={escaping}"
+            assert prometheus.render(accept)[0].startswith(plainly.render(accept))
+    assert prometheus.render("")[0].startswith(plainly.render(""))
+
+
+def test_a_million_in_a_bucket_is_written_as_go_does() -> None:
+    """Counts of seven digits have an exponent, smaller ones do not."""
+    row = next(row for row in ROWS if row.name == "meter_stream_stall_seconds")
+    family = Family(row, ("upstream",))
+    series = family.find(("openai",), ())
+    for _ in range(999_999):
+        series.observe(0.0)
+    before = list(family.lines(generate_latest))[-1]
+    series.observe(1.0)
+
+    assert before.count(b" 999999.0\n") == 20
+    assert list(family.lines(generate_latest))[-1].count(b" 1e+06\n") == 13
 
 
 class Broken:

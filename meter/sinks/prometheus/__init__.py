@@ -3,7 +3,9 @@
 The labels of an exchange come from `Admission`. Series are kept once made: a repeated exchange finds each of
 its own by one look-up.
 
-    rows        the table: what each metric is called, and what one exchange adds to it
+    rows        the table: what each metric that counts exchanges is called
+    counting    what one exchange adds
+    series      the numbers, and their lines
     moment      what is read when someone scrapes
     processes   what the operating system says of Meter
     exposition  in which format
@@ -11,6 +13,7 @@ its own by one look-up.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -18,20 +21,18 @@ from prometheus_client.exposition import choose_encoder
 
 from meter.budget import Budgets
 from meter.labels import ID_LABELS
+from meter.sinks.prometheus.counting import REASONS, count
 from meter.sinks.prometheus.exposition import Timeless, preferred
 from meter.sinks.prometheus.moment import Catalogue, Now, Program, State
 from meter.sinks.prometheus.processes import Processes
-from meter.sinks.prometheus.rows import REASONS, ROWS, Row, fine_histogram
+from meter.sinks.prometheus.rows import FINE_SECONDS, ROWS
+from meter.sinks.prometheus.series import Family, SeriesOf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import TypeAlias
+    from collections.abc import Iterable
 
     from meter.exchange import Exchange
     from meter.labels import Admission
-    from meter.sinks.prometheus.rows import Series
-
-    Write: TypeAlias = Callable[[float, dict[str, str] | None], None]
 
 __all__ = ["REASONS", "Catalogue", "PrometheusSink", "State"]
 
@@ -71,10 +72,10 @@ class PrometheusSink:
     def _lay_out(self, upstreams: tuple[str, ...], catalogue: Catalogue | None) -> None:
         admission = self._admission
         _check_tags(admission)
+        self._families = {row.name: Family(row, admission.names) for row in ROWS}
+        self._series: dict[tuple[str, ...], SeriesOf] = {}
         registry = CollectorRegistry()
-        self._instruments = [_Instrument(row, admission.names, registry) for row in ROWS]
-        self._series: dict[tuple[str, ...], list[tuple[_Instrument, _Writes]]] = {}
-        self._lag = fine_histogram("meter_event_loop_lag_seconds", _LAG, registry=registry)
+        self._lag = Histogram("meter_event_loop_lag_seconds", _LAG, registry=registry, buckets=FINE_SECONDS)
         self._sink_errors = _by_sink("meter_sink_errors_total", _SINK_ERRORS, self._sinks, registry)
         self._sink_dropped = _by_sink("meter_sink_dropped_total", _SINK_DROPPED, self._sinks, registry)
         self._now = Now(self._state, self._budgets, registry)
@@ -85,8 +86,8 @@ class PrometheusSink:
         self._settle(upstreams, catalogue)
 
     def _settle(self, upstreams: tuple[str, ...], catalogue: Catalogue | None) -> None:
-        for instrument in self._instruments:
-            instrument.start(upstreams)
+        for family in self._families.values():
+            family.start(upstreams)
         self._now.know(upstreams, self._admission)
         self._program.tell(catalogue)
 
@@ -113,10 +114,8 @@ class PrometheusSink:
         ids = self._admission.id_labels(exchange)
         trace_id = exchange.trace_id
         whole = trace_id is not None and len(trace_id) == _TRACE_ID_DIGITS
-        exemplar = {"trace_id": trace_id, "id": exchange.id} if trace_id and whole else None
-        for instrument, writes in self._series.get(ids) or self._open(ids):
-            for own, amount in instrument.read(exchange):
-                writes[own](amount, exemplar if instrument.exemplar else None)
+        mark = (trace_id, exchange.id, time.time()) if trace_id and whole else None
+        count(exchange, self._series.get(ids) or self._open(ids), mark)
 
     def close(self) -> None:
         """Do nothing: a scrape finds all that was counted."""
@@ -140,56 +139,12 @@ class PrometheusSink:
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Give a scrape's body and its whole `Content-Type`, as an `Accept` header prefers."""
         encode, content_type = choose_encoder(preferred(accept))
-        return encode(Timeless(self._registry)), content_type
+        counted = [line for family in self._families.values() for line in family.lines(encode)]
+        return b"".join([*counted, encode(Timeless(self._registry))]), content_type
 
-    def _open(self, ids: tuple[str, ...]) -> list[tuple[_Instrument, _Writes]]:
-        self._series[ids] = series = [(each, _Writes(each, ids)) for each in self._instruments]
+    def _open(self, ids: tuple[str, ...]) -> SeriesOf:
+        self._series[ids] = series = SeriesOf(self._families, ids)
         return series
-
-
-class _Instrument:
-    """A row's metric, and what the row makes of an exchange."""
-
-    def __init__(self, row: Row, id_names: tuple[str, ...], registry: CollectorRegistry) -> None:
-        names = tuple(n for label in row.labels for n in (id_names if label == "id" else (label,)))
-        self.read = row.read
-        self.exemplar = row.exemplar
-        self._by_upstream = row.make is Counter and names == ("upstream",)
-        self._metric = row.make(row.name, row.about, names, registry=registry)
-        self._positions = [id_names.index(name) for name in names if name in id_names]
-
-    def start(self, upstreams: Iterable[str]) -> None:
-        """Show at 0 what has no label but the upstream."""
-        if self._by_upstream:
-            for upstream in upstreams:
-                self._metric.labels(upstream)
-
-    def write(self, ids: tuple[str, ...], own: tuple[str, ...]) -> Write:
-        """Give what adds to one series, which is there from now on."""
-        return _writing(self._metric.labels(*[ids[position] for position in self._positions], *own))
-
-
-class _Writes(dict[tuple[str, ...], "Write"]):
-    """The series of one metric and one set of id labels, by the row's own; made when first asked for."""
-
-    __slots__ = ("_ids", "_instrument")
-
-    def __init__(self, instrument: _Instrument, ids: tuple[str, ...]) -> None:
-        super().__init__()
-        self._instrument = instrument
-        self._ids = ids
-
-    def __missing__(self, own: tuple[str, ...]) -> Write:
-        self[own] = write = self._instrument.write(self._ids, own)
-        return write
-
-
-def _writing(series: Series) -> Write:
-    if isinstance(series, Counter):
-        return series.inc
-    if isinstance(series, Histogram):
-        return series.observe
-    return lambda amount, _: series.set(amount)
 
 
 _LAG = "How late the event loop was"

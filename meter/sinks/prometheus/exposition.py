@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
-    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client import Metric
+    from prometheus_client.registry import Collector
 
-__all__ = ["Timeless", "preferred"]
+    Encode: TypeAlias = Callable[[Collector], bytes]
+
+__all__ = ["Encode", "Timeless", "preferred"]
 
 
 class Timeless:
-    """The registry without `_created` series; the library's switch for them is one for the whole process."""
+    """What is collected, without `_created` series; the library's switch is one for the whole process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
 
     def collect(self) -> Iterator[Metric]:
         """Give every metric, less those samples."""
-        for metric in self._registry.collect():
+        for metric in self._collector.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
 
