@@ -243,8 +243,10 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def overhead_s(self) -> float | None:
         """Seconds that the exchange spent in Meter itself; `None` where neither phase was reached."""
-        phases = [s for s in (self.overhead_request_s, self.overhead_response_s) if s is not None]
-        return sum(phases) if phases else None
+        before, after = self.overhead_request_s, self.overhead_response_s
+        if before is None or after is None:
+            return after if before is None else before
+        return before + after
 
     @property
     def input_tokens(self) -> int | None:

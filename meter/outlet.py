@@ -50,7 +50,8 @@ class Outlet:
             return
         self._lines.append(line)
         self._bytes += len(line)
-        self._some.set()
+        if not self._some.is_set():  # to wake it again takes longer than all the rest
+            self._some.set()
 
     def flush(self) -> None:
         """Do nothing: lines go out as soon as somebody takes them."""

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from meter.exchange import Outcome
 from meter.labels import NONE
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from meter.exchange import Exchange
 
 __all__ = [
+    "Line",
     "Loudness",
     "content",
     "fields",
     "level",
     "line",
+    "lined",
     "plain",
     "printable",
     "rfc3339",
@@ -39,6 +42,8 @@ _QUIET = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CLIENT_CLOSED})
 
 _DRAWN = 12
 """Digits at the end of an exchange's id, all of them random, that decide whether it is left out."""
+
+_encode = msgspec.json.Encoder().encode
 
 OFF = "off"
 """Instead of a level: not at all."""
@@ -62,9 +67,11 @@ class Loudness:
 
         Whoever asks with the same settings, be it in another process, gets the same answer.
         """
-        loud = self._outcomes.get(exchange.outcome) or level(exchange)
-        share = self._sample.get(exchange.outcome, 1.0)
-        return None if loud == OFF or not _within(exchange.id, share) else loud
+        outcome = exchange.outcome
+        loud = self._outcomes.get(outcome) or level(exchange)
+        if loud == OFF or (outcome in self._sample and not _within(exchange.id, self._sample[outcome])):
+            return None
+        return loud
 
 
 def _within(id_: str, share: float) -> bool:
@@ -72,10 +79,94 @@ def _within(id_: str, share: float) -> bool:
     return share >= 1 or int(id_[-_DRAWN:], 16) < int(share * 16**_DRAWN)
 
 
+class Line(msgspec.Struct, gc=False):
+    """The line that the log has of an exchange; a struct, for msgspec writes one sooner than a dictionary."""
+
+    timestamp: str
+    level: str
+    event: str
+    id: str
+    trace_id: str | None
+    upstream: str
+    operation: str
+    method: str
+    path: str
+    status: int | None
+    outcome: str
+    error_type: str
+    stream: bool
+    request_model: str | None
+    response_model: str | None
+    model: str
+    key: str
+    tags: dict[str, str]
+    usage: dict[str, int]
+    units: dict[str, float]
+    cost_usd: msgspec.Raw | None
+    provider_cost_usd: msgspec.Raw | None
+    usage_source: str
+    price_status: str
+    price_source: str | None
+    price_revision: str | None
+    service_tier: str | None
+    finish_reasons: tuple[str, ...]
+    attempts: int
+    duration_s: float | None
+    ttft_s: float | None
+    overhead_s: float | None
+    request_bytes: int
+    response_bytes: int
+    upstream_request_id: str | None
+
+
+def lined(exchange: Exchange, level: str) -> Line:
+    """Give the whole line of an exchange that is told of at some level."""
+    x = exchange
+    cost, told_cost = x.cost_usd, x.provider_cost_usd
+    # In the order above: by name they would take twice as long.
+    return Line(
+        rfc3339(x.ended),
+        level,
+        "exchange",
+        x.id,
+        x.trace_id,
+        x.upstream,
+        x.operation,
+        x.method,
+        x.path,
+        x.status,
+        x.outcome,
+        x.error_type,
+        x.stream,
+        x.request_model,
+        x.response_model,
+        x.model or NONE,
+        x.key or NONE,
+        # Most have none, and to ask is quicker than to copy nothing.
+        dict(x.tags) if x.tags else {},
+        dict(x.usage) if x.usage else {},
+        dict(x.units) if x.units else {},
+        None if cost is None else plain(cost),
+        None if told_cost is None else plain(told_cost),
+        x.usage_source,
+        x.price_status,
+        x.price_source,
+        x.price_revision,
+        x.service_tier,
+        x.finish_reasons,
+        x.attempts,
+        rounded(x.duration_s),
+        rounded(x.ttft_s),
+        rounded(x.overhead_s),
+        x.request_bytes,
+        x.response_bytes,
+        x.upstream_request_id,
+    )
+
+
 def line(exchange: Exchange) -> dict[str, Any]:
-    """Give the whole line that the log has of an exchange, for msgspec."""
-    told = fields(exchange)
-    return {"timestamp": told.pop("timestamp"), "level": level(exchange), "event": "exchange", **told}
+    """Give the whole line that the log has of an exchange at its usual level, for msgspec."""
+    return asdict(lined(exchange, level(exchange)))
 
 
 def level(exchange: Exchange) -> str:
@@ -85,42 +176,9 @@ def level(exchange: Exchange) -> str:
 
 def fields(exchange: Exchange) -> dict[str, Any]:
     """Give what the log says of an exchange, in its order, less `level` and `event`; for msgspec."""
-    x = exchange
-    return {
-        "timestamp": rfc3339(x.ended),
-        "id": x.id,
-        "trace_id": x.trace_id,
-        "upstream": x.upstream,
-        "operation": x.operation,
-        "method": x.method,
-        "path": x.path,
-        "status": x.status,
-        "outcome": x.outcome,
-        "error_type": x.error_type,
-        "stream": x.stream,
-        "request_model": x.request_model,
-        "response_model": x.response_model,
-        "model": x.model or NONE,
-        "key": x.key or NONE,
-        "tags": dict(x.tags),
-        "usage": dict(x.usage or {}),
-        "units": dict(x.units),
-        "cost_usd": plain(x.cost_usd),
-        "provider_cost_usd": plain(x.provider_cost_usd),
-        "usage_source": x.usage_source,
-        "price_status": x.price_status,
-        "price_source": x.price_source,
-        "price_revision": x.price_revision,
-        "service_tier": x.service_tier,
-        "finish_reasons": x.finish_reasons,
-        "attempts": x.attempts,
-        "duration_s": rounded(x.duration_s),
-        "ttft_s": rounded(x.ttft_s),
-        "overhead_s": rounded(x.overhead_s),
-        "request_bytes": x.request_bytes,
-        "response_bytes": x.response_bytes,
-        "upstream_request_id": x.upstream_request_id,
-    }
+    told = line(exchange)
+    del told["level"], told["event"]
+    return told
 
 
 def content(exchange: Exchange) -> dict[str, str | None]:
@@ -130,13 +188,19 @@ def content(exchange: Exchange) -> dict[str, str | None]:
 
 def rfc3339(moment: datetime) -> str:
     """Give a moment as the log writes it: `2026-01-31T12:00:00.000000Z`."""
+    # msgspec takes a quarter of the time, but leaves out microseconds where there are none.
+    if moment.tzinfo is UTC and moment.microsecond:
+        return _encode(moment).decode()[1:-1]
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def plain(amount: Decimal | None) -> msgspec.Raw | None:
     """Give an amount as a JSON number of all its digits; `None` where it is unknown."""
     # Raw, because a float would lose digits and msgspec writes a small Decimal as 1.23E-8.
-    return msgspec.Raw(format(amount, "f").encode()) if amount is not None and amount.is_finite() else None
+    if amount is None or not amount.is_finite():
+        return None
+    text = str(amount)
+    return msgspec.Raw((format(amount, "f") if "E" in text else text).encode())
 
 
 def rounded(seconds: float | None) -> float | None:

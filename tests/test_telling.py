@@ -9,10 +9,13 @@ from types import MappingProxyType
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meter.exchange import Exchange, Outcome
 from meter.ids import uuid7
-from meter.telling import Loudness, content, level, line, tellable
+from meter.telling import Loudness, content, level, line, plain, rfc3339, tellable
 
 
 def exchange(outcome: Outcome = Outcome.OK, id_: str | None = None, *, answer: str | None = None) -> Exchange:
@@ -93,3 +96,32 @@ def test_tellable() -> None:
     )
 
     assert expected == msgspec.json.encode(tellable(value)).decode()
+
+
+@given(st.datetimes(timezones=st.just(UTC) | st.timezones()), st.booleans())
+def test_moments(moment: datetime, whole: bool) -> None:
+    """A moment is told in UTC with six places of a second, whichever they are and wherever it is from."""
+    moment = moment.replace(microsecond=0) if whole else moment
+    try:
+        there = moment.astimezone(UTC)
+    except OverflowError:  # at the ends of time
+        return
+
+    assert f"{there.replace(tzinfo=None).isoformat(timespec='microseconds')}Z" == rfc3339(moment)
+
+
+@given(st.decimals())
+def test_amounts(amount: Decimal) -> None:
+    """An amount has all its digits and no exponent, and what is no number is unknown."""
+    told = plain(amount)
+
+    assert (format(amount, "f").encode() if amount.is_finite() else None) == (told and bytes(told))
+
+
+@given(st.none() | st.floats(0, 1e9), st.none() | st.floats(0, 1e9))
+def test_overhead(before: float | None, after: float | None) -> None:
+    """What an exchange spent in Meter is the sum of what is known of it."""
+    phases = [phase for phase in (before, after) if phase is not None]
+    told = replace(exchange(), overhead_request_s=before, overhead_response_s=after)
+
+    assert (sum(phases) if phases else None) == told.overhead_s

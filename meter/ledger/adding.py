@@ -17,15 +17,19 @@ import msgspec
 from sqlalchemy import JSON, String, Text, bindparam, cast, delete, func, select, tuple_
 from sqlalchemy import column as sql_column
 
+from meter.ledger import lite
 from meter.ledger.days import unfold
-from meter.ledger.schema import SUMS, alike, count_in, empty_rollup, rollup_of
+from meter.ledger.schema import SUMS, alike, count_in, empty_rollup, hours, rollup_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
-    from sqlalchemy import Connection, Dialect, Insert, Table
+    from sqlalchemy import Connection, Table
 
     from meter.ledger.schema import Tables
+
+    Sums: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
 
 __all__ = ["add", "adjust"]
 
@@ -38,18 +42,18 @@ _KEPT = 4
 
 def add(
     connection: Connection, tables: Tables, rows: Iterable[Mapping[str, Any]], *, rollups: bool = True
-) -> list[Mapping[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Insert the rows that are not there yet, by `id`, and what they add to the rollups; return them.
 
     Within the transaction of `connection`, which on SQLite is one that `Database.writing` began.
     """
     # In one order everywhere, so that two writers never wait for each other.
-    ordered = sorted({row["id"]: row for row in rows}.values(), key=lambda row: row["id"])
+    ordered = sorted({row["id"]: row for row in rows}.values(), key=itemgetter("id"))
     if not ordered:
         return []
     new = _INSERTS[connection.dialect.name](connection, tables, ordered)
     if rollups:
-        _raise(connection, tables, _summed((row, 1) for row in new))
+        _raise(connection, tables, _summed({}, new, 1))
     return new
 
 
@@ -67,8 +71,8 @@ def adjust(
     keys = [_key(rollup_of(before)) for before, _ in pairs]
     there = _there(connection, tables.rollups, keys)
     moved = [pair for pair, key in zip(pairs, keys, strict=True) if key in there]
-    sums = _summed((row, sign) for pair in moved for row, sign in zip(pair, (-1, 1), strict=True))
-    _raise(connection, tables, sums)
+    sums = _summed({}, [before for before, _ in moved], -1)
+    _raise(connection, tables, _summed(sums, [after for _, after in moved], 1))
     emptied = [key for key in sums if key in there]
     for some in _slices(emptied):
         connection.execute(
@@ -76,77 +80,18 @@ def adjust(
         )
 
 
-# --- how rows get into SQLite ---
-
-
-class _Way(NamedTuple):
-    """A statement for the driver, and what makes of a row its parameters."""
-
-    sql: str
-    bound: Callable[[Mapping[str, Any]], tuple[Any, ...]]
-
-
-_KNOWN = "SELECT id FROM exchanges WHERE id IN (SELECT value FROM json_each(?))"
-
-
-def _insert_lite(
-    connection: Connection, tables: Tables, rows: list[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    # Nobody else can write in between, and asking first is faster than being told one by one.
-    ids = msgspec.json.encode([row["id"] for row in rows]).decode()
-    known = {id_ for (id_,) in connection.exec_driver_sql(_KNOWN, (ids,))}
-    new = [row for row in rows if row["id"] not in known] if known else rows
-    way = _ways(tables).insert
-    if new:
-        connection.exec_driver_sql(way.sql, [way.bound(row) for row in new])
-    return new
-
-
-def _upsert_lite(connection: Connection, tables: Tables, rollups: list[dict[str, Any]]) -> None:
-    way = _ways(tables).upsert
-    connection.exec_driver_sql(way.sql, [way.bound(rollup) for rollup in rollups])
-
-
-class _Ways(NamedTuple):
-    insert: _Way
-    upsert: _Way
-
-
-@lru_cache(_KEPT)
-def _ways(tables: Tables) -> _Ways:
-    from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - only one of the two is ever needed
-
-    dialect, upsert = sqlite.dialect(), _raised(sqlite.insert(tables.rollups))
-    return _Ways(_way(tables.exchanges.insert(), dialect), _way(upsert, dialect))
-
-
-def _way(statement: Insert, dialect: Dialect) -> _Way:
-    compiled = statement.compile(dialect=dialect)
-    keys = tuple(compiled.positiontup or ())
-    columns = statement.table.c
-    processors = [columns[key].type.dialect_impl(dialect).bind_processor(dialect) for key in keys]
-    processed = [(place, process) for place, process in enumerate(processors) if process is not None]
-    of_row = itemgetter(*keys)
-
-    def bound(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        values = list(of_row(row))
-        for place, process in processed:
-            values[place] = process(values[place])
-        return tuple(values)
-
-    return _Way(str(compiled), bound)
-
-
 # --- how rows get into PostgreSQL ---
 
 
-def _insert(connection: Connection, tables: Tables, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _insert(
+    connection: Connection, tables: Tables, rows: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
     # One text: thousands of parameters in a statement take much longer, and so do lists.
     new = set(connection.scalars(_statements(tables).insert, {"rows": msgspec.json.encode(rows).decode()}))
     return [row for row in rows if row["id"] in new]
 
 
-def _upsert(connection: Connection, tables: Tables, rollups: list[dict[str, Any]]) -> None:
+def _upsert(connection: Connection, tables: Tables, rollups: Sequence[Mapping[str, Any]]) -> None:
     connection.execute(_statements(tables).upsert, rollups)
 
 
@@ -170,32 +115,31 @@ def _statements(tables: Tables) -> _Statements:
     return _Statements(insert.on_conflict_do_nothing().returning(columns.id), upsert)
 
 
-_INSERTS = {"sqlite": _insert_lite, "postgresql": _insert}
-_UPSERTS = {"sqlite": _upsert_lite, "postgresql": _upsert}
-
-
 def _raised(insert: Any) -> Any:
     added = {name: insert.table.c[name] + insert.excluded[name] for name in SUMS}
     return insert.on_conflict_do_update(index_elements=_ADDED, set_=added)
 
 
+_INSERTS = {"sqlite": lite.insert, "postgresql": _insert}
+_UPSERTS = {"sqlite": lite.upsert, "postgresql": _upsert}
+
+
 # --- what rows add ---
 
 
-def _summed(rows: Iterable[tuple[Mapping[str, Any], int]]) -> dict[tuple[Any, str], dict[str, Any]]:
-    """Return what rows add to each rollup, by hour and digest; those with the sign -1 take it away."""
-    sums: dict[tuple[Any, str], dict[str, Any]] = {}
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row, sign in rows:
-        shared = alike(row)
-        if shared not in found:
-            rollup = empty_rollup(row)
-            found[shared] = sums.setdefault(_key(rollup), rollup)
-        count_in(found[shared], row, sign)
+def _summed(sums: Sums, rows: Sequence[Mapping[str, Any]], times: int) -> Sums:
+    """Add to sums what rows add to each rollup, by hour and digest; with `times` -1, take it away."""
+    for hour, some in hours(rows):
+        groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        for row in some:
+            groups.setdefault(alike(row), []).append(row)
+        for shared, group in groups.items():
+            rollup = empty_rollup(hour, shared)
+            count_in(sums.setdefault(_key(rollup), rollup), group, times)
     return sums
 
 
-def _raise(connection: Connection, tables: Tables, sums: Mapping[tuple[Any, str], dict[str, Any]]) -> None:
+def _raise(connection: Connection, tables: Tables, sums: Sums) -> None:
     changed = [sums[key] for key in sorted(sums) if any(sums[key][name] for name in SUMS)]
     if changed:
         unfold(connection, tables, {rollup["hour"] for rollup in changed})

@@ -14,7 +14,8 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter, itemgetter
+from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,7 +40,7 @@ from meter.labels import NONE
 from meter.telling import rfc3339, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Dialect
 
@@ -47,6 +48,7 @@ __all__ = [
     "GROUP",
     "LENGTH_STOPS",
     "NONE",
+    "PICO",
     "SUMS",
     "Tables",
     "alike",
@@ -56,14 +58,16 @@ __all__ = [
     "exchange_of",
     "held",
     "hour_of",
+    "hours",
     "rollup_of",
     "row",
     "tables",
 ]
 
 PICO = Decimal(10) ** 12
+"""So much is a dollar in SQLite."""
 
-_DEAREST_USD = 9_000_000
+_DEAREST_USD = Decimal(9_000_000)
 """What one exchange costs beyond this is not known: 64 bits hold no more of 10^-12 USD."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,6 +93,10 @@ GROUP = (
     "cut_short",
 )
 """What all exchanges of one rollup have in common; `cut_short`: one of its choices ended for its length."""
+
+_ALIKE = tuple(name for name in GROUP if name not in ("hour", "cut_short"))
+_KEPT = 256
+"""Groups of which it is remembered what they are called."""
 
 SUMS = ("requests", "errors", "duration_s", "cost_usd", *KINDS, *UNITS)
 """What a rollup adds up; tokens and units by their names, `cost_usd` where it is known."""
@@ -257,7 +265,7 @@ def row(exchange: Exchange) -> dict[str, Any]:
     """
     columns = _columns(exchange)
     # All at once, for hardly any exchange has one that is not.
-    if _is_plain("".join([value for value in columns.values() if isinstance(value, str)])):
+    if _is_plain("".join(filter(None, _texts(columns)))):
         return columns
     return {name: _kept(value) if isinstance(value, str) else value for name, value in columns.items()}
 
@@ -275,24 +283,75 @@ def _is_plain(text: str) -> bool:
 
 def _columns(x: Exchange) -> dict[str, Any]:
     cost = held(x.cost_usd)
+    # `str` of an enumeration's member is its value, in a quarter of the time.
     return {
-        **dict(zip(_SAME, _same(x), strict=True)),
+        "id": x.id,
         "timestamp": x.ended,
-        "outcome": x.outcome.value,
+        "trace_id": x.trace_id,
+        "upstream": x.upstream,
+        "provider": x.provider,
+        "operation": x.operation,
+        "method": x.method,
+        "path": x.path,
+        "status": x.status,
+        "outcome": str(x.outcome),
+        "error_type": x.error_type,
+        "stream": x.stream,
+        "request_model": x.request_model,
+        "response_model": x.response_model,
         "model": x.model or NONE,
         "key": x.key or NONE,
-        "tags": _text({_kept(name): _kept(value) for name, value in x.tags.items()}),
-        "usage": _text({kind: n for kind, n in (x.usage or {}).items() if n <= _MOST_TOKENS}),
-        "units": _text({unit: n for unit, n in x.units.items() if math.isfinite(n)}),
+        "tags": _text({_kept(name): _kept(value) for name, value in x.tags.items()}) if x.tags else _NOTHING,
+        "usage": _text({kind: n for kind, n in x.usage.items() if n <= _MOST_TOKENS})
+        if x.usage
+        else _NOTHING,
+        "units": _text({unit: n for unit, n in x.units.items() if math.isfinite(n)}) if x.units else _NOTHING,
         "cost_usd": cost,
         "provider_cost_usd": held(x.provider_cost_usd),
-        "usage_source": x.usage_source.value,
-        "price_status": (x.price_status if cost == x.cost_usd else PriceStatus.MISSING).value,
-        "finish_reasons": _text([_kept(reason) for reason in x.finish_reasons]),
+        "usage_source": str(x.usage_source),
+        "price_status": str(x.price_status if cost is x.cost_usd else PriceStatus.MISSING),
+        "price_source": x.price_source,
+        "price_revision": x.price_revision,
+        "service_tier": x.service_tier,
+        "finish_reasons": _reasons(x.finish_reasons),
+        "attempts": x.attempts,
         "duration_s": rounded(x.duration_s),
         "ttft_s": rounded(x.ttft_s),
         "overhead_s": rounded(x.overhead_s),
+        "request_bytes": x.request_bytes,
+        "response_bytes": x.response_bytes,
+        "upstream_request_id": x.upstream_request_id,
     }
+
+
+@lru_cache(64)
+def _reasons(reasons: tuple[str, ...]) -> str:
+    return _text([_kept(reason) for reason in reasons])
+
+
+_texts = itemgetter(
+    "id",
+    "trace_id",
+    "upstream",
+    "provider",
+    "operation",
+    "method",
+    "path",
+    "error_type",
+    "request_model",
+    "response_model",
+    "model",
+    "key",
+    "tags",
+    "price_source",
+    "price_revision",
+    "service_tier",
+    "finish_reasons",
+    "upstream_request_id",
+)
+"""Columns of a text that somebody else may have chosen."""
+
+_NOTHING = "{}"
 
 
 def exchange_of(row: Mapping[str, Any]) -> Exchange:
@@ -341,8 +400,6 @@ _SAME = (
 )
 """Columns that an exchange has by their names, and takes back as they are."""
 
-_same = attrgetter(*_SAME)
-
 
 def began(ended: datetime, duration_s: float) -> float:
     """Give the Unix time at which an exchange of a row began."""
@@ -352,7 +409,7 @@ def began(ended: datetime, duration_s: float) -> float:
 
 def held(usd: Decimal | None) -> Decimal | None:
     """Give an amount as the ledger keeps it: one that is too great for it is not known."""
-    return usd if usd is not None and abs(usd) <= _DEAREST_USD else None
+    return usd if usd is not None and -_DEAREST_USD <= usd <= _DEAREST_USD else None
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -360,49 +417,71 @@ def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+def hours(rows: Sequence[Mapping[str, Any]]) -> list[tuple[datetime, Sequence[Mapping[str, Any]]]]:
+    """Give rows by the hour in which they ended."""
+    if not rows:
+        return []
+    moments = [row["timestamp"] for row in rows]
+    hour = hour_of(min(moments))
+    if max(moments) - hour < _HOUR:  # nearly always, and quicker than to ask each
+        return [(hour, rows)]
+    found: dict[datetime, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(hour_of(row["timestamp"]), []).append(row)
+    return list(found.items())
+
+
 def rollup_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Give what one row of `exchanges` adds to its hour's rollup: `GROUP`, `digest` and `SUMS`."""
-    rollup = empty_rollup(row)
-    count_in(rollup, row)
+    rollup = empty_rollup(hour_of(row["timestamp"]), alike(row))
+    count_in(rollup, [row])
     return rollup
 
 
-def alike(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Give what two rows of one rollup have in common; where they differ in it, they may be of one still."""
-    return hour_of(row["timestamp"]), *_alike(row)
+alike: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*_ALIKE, "finish_reasons")
+"""Gives what rows of one rollup have in common; where they differ in it, they may be of one still."""
 
 
-_alike = itemgetter(*(name for name in GROUP if name not in ("hour", "cut_short")), "finish_reasons")
+def empty_rollup(hour: datetime, shared: tuple[Any, ...]) -> dict[str, Any]:
+    """Give the rollup of rows that ended in an hour and are `alike`, before anything is counted in."""
+    return {"hour": hour, **_group(shared), **_ZEROS}
 
 
-def empty_rollup(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the rollup that a row belongs to, before anything is counted in."""
-    group = {name: row[name] for name in GROUP if name in row}
-    group["hour"] = hour_of(row["timestamp"])
-    group["cut_short"] = not LENGTH_STOPS.isdisjoint(msgspec.json.decode(row["finish_reasons"]))
-    return {**group, "digest": _digest(group), **_ZEROS}
+@lru_cache(_KEPT)
+def _group(shared: tuple[Any, ...]) -> Mapping[str, Any]:
+    *told, reasons = shared
+    cut_short = not LENGTH_STOPS.isdisjoint(msgspec.json.decode(reasons))
+    group = {**dict(zip(_ALIKE, told, strict=True)), "cut_short": cut_short}
+    return {**group, "digest": _digest(group)}
 
 
-def count_in(rollup: dict[str, Any], row: Mapping[str, Any], times: int = 1) -> None:
-    """Add to a rollup what a row adds; with `times` -1, take it away."""
-    rollup["requests"] += times
-    rollup["errors"] += times * (row["outcome"] != Outcome.OK)
-    rollup["duration_s"] += times * row["duration_s"]
-    rollup["cost_usd"] += times * (row["cost_usd"] or 0)
-    if row["usage_source"] in COUNTED:
-        _count(_KINDS, msgspec.json.decode(row["usage"]), rollup, times)
-    if row["units"] != _NOTHING:
-        _count(_UNITS, msgspec.json.decode(row["units"]), rollup, times)
+def count_in(rollup: dict[str, Any], rows: Sequence[Mapping[str, Any]], times: int = 1) -> None:
+    """Add to a rollup what rows add that are `alike`; with `times` -1, take it away."""
+    outcome, source = rows[0]["outcome"], rows[0]["usage_source"]
+    rollup["requests"] += times * len(rows)
+    rollup["errors"] += times * len(rows) * (outcome != Outcome.OK)
+    counted = source in COUNTED
+    seconds, usd = rollup["duration_s"], rollup["cost_usd"]
+    for row in rows:
+        seconds += times * row["duration_s"]
+        if row["cost_usd"]:
+            usd += times * row["cost_usd"]
+        if counted:
+            _count(_KINDS, row["usage"], rollup, times)
+        if row["units"] != _NOTHING:
+            _count(_UNITS, row["units"], rollup, times)
+    rollup["duration_s"], rollup["cost_usd"] = seconds, usd
 
 
-def _count(names: frozenset[str], told: Mapping[str, Any], rollup: dict[str, Any], times: int) -> None:
-    for name, number in told.items():
+def _count(names: frozenset[str], told: str, rollup: dict[str, Any], times: int) -> None:
+    for name, number in _decode(told).items():
         if name in names:
             rollup[name] += times * number
 
 
+_HOUR = timedelta(hours=1)
 _KINDS, _UNITS = frozenset(KINDS), frozenset(UNITS)
-_NOTHING = "{}"
+_decode = msgspec.json.Decoder().decode
 _ZEROS: Mapping[str, Any] = {
     **dict.fromkeys(SUMS, 0),
     **dict.fromkeys(("duration_s", *UNITS), 0.0),

@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 import structlog
+from msgspec.structs import asdict
+from structlog.typing import FilteringBoundLogger
 
 from meter.exchange import PriceStatus
 from meter.labels import NONE
 from meter.outlet import Outlet
-from meter.telling import Loudness, content, fields, rfc3339, sound
+from meter.telling import Line, Loudness, fields, lined, rfc3339, sound
+from meter.telling import content as spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from typing import BinaryIO, Literal, TextIO, TypeAlias
-
-    from structlog.typing import FilteringBoundLogger
 
     from meter.exchange import Exchange
 
@@ -93,7 +94,7 @@ class LogSink:
 
     name = "log"
 
-    def __init__(self, log: FilteringBoundLogger | Journal) -> None:
+    def __init__(self, log: Log | Journal) -> None:
         self._log = log
         self.settle()
 
@@ -111,12 +112,8 @@ class LogSink:
     def __call__(self, exchange: Exchange) -> None:
         """Write one line; raises what the stream raises."""
         level = self._loudness(exchange)
-        if level is None:
-            return
-        urgency = _LEVELS[level.upper()]
-        if self._log.is_enabled_for(urgency):
-            # Whole, and spelled out in `_ordered`: every call on the way there copies its keywords.
-            self._log.log(urgency, "exchange", exchange=exchange, content=self._content)
+        if level is not None:
+            self._log.tell_exchange(level, exchange, content=self._content)
 
     def close(self) -> None:
         """Do nothing: the journal is closed last, for others write in it too."""
@@ -128,7 +125,7 @@ def configure(
     stream: TextIO | BinaryIO | Outlet | None = None,
     *,
     colour: bool | None = None,
-) -> FilteringBoundLogger:
+) -> Log:
     """Make the logger that writes to `stream` (standard output) what is at least as urgent as `level`.
 
     `colour` is for people's lines; None: where the stream is a terminal. Changes nothing global. Raises
@@ -137,15 +134,36 @@ def configure(
     stream = sys.stdout if stream is None else stream
     if colour is None:
         colour = not isinstance(stream, Outlet) and stream.isatty()
-    render = _json if format == "json" else partial(_console, colour=colour)
+    shown: Callable[[Any], bytes] = _encode if format == "json" else partial(_console, colour=colour)
+    filtering: Any = structlog.make_filtering_bound_logger(_LEVELS[level.upper()])
     log = structlog.wrap_logger(
         structlog.BytesLogger(_binary(stream)),
-        processors=[_ordered, render],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
+        processors=[_ordered, lambda _logger, _method, event: shown(event)],
+        wrapper_class=type("Log", (_Exchanges, filtering), {"_shown": staticmethod(shown)}),
         context_class=dict,
     )
     # Binding once gives the logger itself; the proxy for it would build another one for each line.
-    return cast("FilteringBoundLogger", log.bind())
+    return cast("Log", log.bind())
+
+
+class Log(FilteringBoundLogger, Protocol):
+    """A logger that tells of exchanges too."""
+
+    def tell_exchange(self, level: str, exchange: Exchange, *, content: bool) -> None:
+        """Write an event `exchange`, unless it is not urgent enough; raises what the stream raises."""
+
+
+class _Exchanges:
+    """How a logger tells of exchanges: past structlog, where every call copies what is told."""
+
+    _logger: structlog.BytesLogger
+    _shown: Callable[[Any], bytes]
+    is_enabled_for: Callable[[int], bool]
+
+    def tell_exchange(self, level: str, exchange: Exchange, *, content: bool) -> None:
+        if self.is_enabled_for(_LEVELS[level.upper()]):
+            line = lined(exchange, level)
+            self._logger.msg(self._shown({**asdict(line), **spoken(exchange)} if content else line))
 
 
 class LibraryLog(logging.Handler):
@@ -185,32 +203,25 @@ def _binary(stream: TextIO | BinaryIO | Outlet) -> Any:
 
 
 def _ordered(_logger: object, level: str, event: Event) -> Event:
-    name, exchange = event.pop("event"), event.pop("exchange", None)
-    told = event
-    if exchange is not None:
-        told = fields(exchange) | (content(exchange) if event["content"] else {})
-    moment = told.pop("timestamp", None) or rfc3339(datetime.now(UTC))
-    return {"timestamp": moment, "level": level, "event": name, **told}
+    name, moment = event.pop("event"), rfc3339(datetime.now(UTC))
+    return {"timestamp": moment, "level": level, "event": name, **event}
 
 
-def _json(_logger: object, _method: str, event: Event) -> bytes:
-    return _encode(event)
-
-
-def _console(_logger: object, _method: str, event: Event, *, colour: bool) -> bytes:
+def _console(told: Event | Line, *, colour: bool) -> bytes:
+    event = asdict(told) if isinstance(told, Line) else told
     moment, level, name = (event.pop(field) for field in ("timestamp", "level", "event"))
     head = f"{moment[11:23]} {level:<8} "
     if name == "exchange":
         head += f"{event['outcome']:<14}"
-        told = _told(event)
+        said = _told(event)
     else:
         head += _readable(name)
-        told = " ".join(
+        said = " ".join(
             f"{field}={_readable(value)}" for field, value in event.items() if value not in _EMPTY
         )
     if colour:
         head = f"\x1b[{_COLOURS[level]}m{head}\x1b[0m"
-    return f"{head} {told}".encode()
+    return f"{head} {said}".encode()
 
 
 def _told(event: Event) -> str:
@@ -252,7 +263,7 @@ def _encode(value: object) -> bytes:
     try:
         line = _ENCODER.encode(value)
     except UnicodeEncodeError:
-        line = _ENCODER.encode(sound(value))
+        line = _ENCODER.encode(sound(asdict(value) if isinstance(value, Line) else value))
     if line.isascii():
         return line
     for raw, escaped in _LINE_BREAKS:

@@ -21,11 +21,12 @@ import meter
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
 from meter.sinks import Sinks
 from meter.sinks.log import LibraryLog, LogSink, configure
+from meter.telling import fields, level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from structlog.typing import FilteringBoundLogger
+    from meter.sinks.log import Log
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=30)
 METER = Path(meter.__file__).parent
@@ -72,10 +73,10 @@ def exchange(**facts: Any) -> Exchange:
     return Exchange(**{**known, **facts})
 
 
-def line(*, level: str = "info", **facts: Any) -> str:
+def line(*, least: str = "info", **facts: Any) -> str:
     """Write one exchange, and give the text that came out."""
     stream = io.BytesIO()
-    LogSink(configure(level=level, stream=stream))(exchange(**facts))
+    LogSink(configure(level=least, stream=stream))(exchange(**facts))
     return stream.getvalue().decode()
 
 
@@ -114,6 +115,22 @@ LINE = (
 def test_the_whole_line() -> None:
     """An exchange is one line of JSON, field by field in the order that users were promised."""
     assert line() == LINE
+
+
+@given(ANY_TEXT, st.none() | st.decimals(places=12), st.none() | st.floats(0, 1e9), st.sampled_from(Outcome))
+@settings(max_examples=200)
+def test_the_same_as_any_event(
+    name: str, cost: Decimal | None, seconds: float | None, outcome: Outcome
+) -> None:
+    """The line of an exchange is what the logger would write of any event that says the same."""
+    one = exchange(
+        path=name, tags={name: name}, cost_usd=cost, ttft_s=seconds, outcome=outcome, error_type=name
+    )
+    stream, other = io.BytesIO(), io.BytesIO()
+    LogSink(configure(stream=stream))(one)
+    getattr(configure(stream=other), level(one))("exchange", **fields(one))
+
+    assert other.getvalue() == stream.getvalue()
 
 
 def test_what_is_unknown() -> None:
@@ -187,8 +204,8 @@ def test_levels(outcome: Outcome, level: str) -> None:
 
 def test_a_higher_level_keeps_the_good_ones_quiet() -> None:
     """At level `warning` only exchanges that went wrong are written."""
-    assert line(level="warning") == ""
-    assert '"outcome":"timeout"' in line(level="WARNING", outcome=Outcome.TIMEOUT)
+    assert line(least="warning") == ""
+    assert '"outcome":"timeout"' in line(least="WARNING", outcome=Outcome.TIMEOUT)
 
 
 def test_an_unknown_level_is_refused() -> None:
@@ -352,6 +369,8 @@ def calls() -> Iterator[tuple[str, str]]:
                 continue
             said = [each.value if isinstance(each, ast.Constant) else None for each in call.args[:2]]
             match call.func.attr, said:
+                case "tell_exchange", _:
+                    yield "varies", "exchange"
                 case "note" | "log", [level, str(event)]:
                     yield level if isinstance(level, str) else "varies", event
                 case ("debug" | "info" | "warning" | "error" | "critical") as level, [str(event), *_]:
@@ -422,7 +441,7 @@ def test_what_asyncio_reports_is_told_without_its_context() -> None:
 
 
 @pytest.fixture
-def deserted() -> Iterator[FilteringBoundLogger]:
+def deserted() -> Iterator[Log]:
     """Give a logger whose reader has left."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -430,7 +449,7 @@ def deserted() -> Iterator[FilteringBoundLogger]:
         yield configure(stream=stream)
 
 
-def test_a_reader_that_left_is_an_error_of_the_sink(deserted: FilteringBoundLogger) -> None:
+def test_a_reader_that_left_is_an_error_of_the_sink(deserted: Log) -> None:
     """A closed standard output is counted for the sink `log`, and does not reach the proxy."""
     failed: list[tuple[str, type[BaseException]]] = []
     sinks = Sinks([LogSink(deserted)], lambda name, error: failed.append((name, type(error))))
@@ -441,7 +460,7 @@ def test_a_reader_that_left_is_an_error_of_the_sink(deserted: FilteringBoundLogg
 
 
 def test_a_reader_that_left_does_not_trouble_libraries(
-    deserted: FilteringBoundLogger, capsys: pytest.CaptureFixture[str]
+    deserted: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A library that logs into a closed standard output hears nothing of it, and nothing is printed."""
     LibraryLog(deserted).handle(logging.LogRecord("x", logging.ERROR, "x", 1, "secret", None, None))
