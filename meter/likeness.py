@@ -13,6 +13,7 @@ from typing import NamedTuple
 __all__ = ["Likeness", "likeness"]
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]+')
+_is_plain = _PLAIN.fullmatch
 _ENDS = (b"\n\n", b"\r\n\r\n")
 
 
@@ -23,23 +24,31 @@ class Likeness(NamedTuple):
     after: bytes
     goes: bytes
 
-    def text(self, piece: bytes) -> str | None:
-        """Return the text of a piece that is one event of this kind; None where it is anything else."""
-        before, after = self.before, self.after
-        end = len(piece) - len(after)
-        if end <= len(before) or not (piece.startswith(before) and piece.endswith(after)):
-            return None
-        said = piece[len(before) : end]
-        if _PLAIN.fullmatch(said) is None:
-            return None
-        try:
-            return said.decode()
-        except UnicodeDecodeError:
-            return None
+    def texts(self, piece: bytes, at: int = 0) -> tuple[list[str], int]:
+        """Return the texts of the events of this kind that stand in a piece from `at` on, and where they end.
 
-    def out(self, piece: bytes) -> bytes:
-        """Return what goes out for a piece that is such an event."""
-        return piece if self.goes is self.after else piece[: -len(self.after)] + self.goes
+        What follows may be anything.
+        """
+        before, after = self.before, self.after
+        texts: list[str] = []
+        try:
+            said = piece.removeprefix(before).removesuffix(after)
+            # One event makes up most pieces; compared as one, it takes half as long.
+            if not at and len(before) + len(said) + len(after) == len(piece) and _is_plain(said):
+                return [said.decode()], len(piece)
+            while piece.startswith(before, at):
+                found = _PLAIN.match(piece, at + len(before))
+                if found is None or not piece.startswith(after, found.end()):
+                    break
+                texts.append(found[0].decode())
+                at = found.end() + len(after)
+        except UnicodeDecodeError:
+            pass  # to be replaced, by whoever reads it as JSON
+        return texts, at
+
+    def out(self, events: bytes) -> bytes:
+        """Return what goes out for such events."""
+        return events if self.goes is self.after else events.replace(self.after, self.goes)
 
 
 def likeness(raw: bytes, text: str, out: bytes) -> Likeness | None:
@@ -49,7 +58,7 @@ def likeness(raw: bytes, text: str, out: bytes) -> Likeness | None:
     """
     said = text.encode("utf-8", "surrogatepass")
     quoted = b'"%b"' % said
-    if b"\\" in raw or raw.count(quoted) != 1 or not raw.endswith(_ENDS) or not _PLAIN.fullmatch(said):
+    if b"\\" in raw or raw.count(quoted) != 1 or not raw.endswith(_ENDS) or not _is_plain(said):
         return None
     start = raw.index(quoted) + 1
     end = start + len(said)

@@ -9,6 +9,7 @@ edited or dropped, and at any end what is held goes out first, unless it is the 
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from meter.abridge import SHORT_TEXT, Abridger, abridged
@@ -76,6 +77,7 @@ _USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 _USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 
 
+_UNREAD = Request()
 _LIKELY = 16
 """Once so many events in a row were not like the one before, no likeness is looked for any more."""
 _MORE_THAN_TEXT = Marks.FINISH | Marks.USAGE_EVENT | Marks.BARE
@@ -94,6 +96,42 @@ class Tap:
     longest pause between two events with content, in seconds.
     """
 
+    # What is still as it is in nearly all exchanges stands here, and costs none of them anything.
+    stream = False
+    hiding = False
+    status: int | None = None
+    first_content: float | None = None
+    last_content: float | None = None
+    content_events = 0
+    """Events that carry content, so far."""
+    stall: float | None = None
+    reasoning_streamed = False
+    failures = 0
+    """Times that a reader raised, which is a bug."""
+
+    _splitter: Splitter | Lines | Elements | None = None
+    _decoder: Decoder | None = None
+    _readable = True
+    _at_once = sys.maxsize
+    """Bytes of a piece that can be read as it came, and does not take long."""
+    _received = 0
+    _inflated = 0
+    _body: bytes | bytearray = b""
+    """Of a whole answer: all of it, or, where it is long, its end."""
+    _abridger: Abridger | None = None
+    """Of a whole answer that is long, or of an event that is longer than is held: what is kept of it."""
+    _kept = b""
+    """An event with a finish reason, held until the next tells whether something goes back onto it."""
+    _like: Likeness | None = None
+    """What the last event had around its text, if nothing else in it was new and the next one begins here."""
+    _likely = _LIKELY
+    _spoken = ""
+    """The text that the last event said, if that was all that was new in it."""
+    _dropping = False
+    _nulls = True
+    """The next event may have a null `usage`, for the last one that said anything had."""
+    _ended = False
+
     def __init__(
         self,
         dialect: Dialect | None,
@@ -104,43 +142,11 @@ class Tap:
         estimate: bool = True,
     ) -> None:
         self.facts = Facts()
-        self.stream = False
-        self.hiding = False
-        self.status: int | None = None
-        self.first_content: float | None = None
-        self.last_content: float | None = None
-        self.content_events = 0
-        """Events that carry content, so far."""
-        self.stall: float | None = None
-        self.reasoning_streamed = False
-        self.failures = 0
-        """Times that a reader raised, which is a bug."""
-
         self._dialect = dialect
-        self._request = request or Request()
+        self._request = request or _UNREAD
         self._asked = asked
         self._event_bytes = event_bytes
         self._estimate = estimate
-        self._splitter: Splitter | Lines | Elements | None = None
-        self._decoder: Decoder | None = None
-        self._readable = True
-        self._received = 0
-        self._inflated = 0
-        self._body = bytearray()
-        """Of a whole answer: all of it, or, where it is long, its end."""
-        self._abridger: Abridger | None = None
-        """Of a whole answer that is long, or of an event that is longer than is held: what is kept of it."""
-        self._kept = b""
-        """An event with a finish reason, held until the next tells whether something goes back onto it."""
-        self._like: Likeness | None = None
-        """What the last event had around its text, if it said nothing else that was new."""
-        self._likely = _LIKELY
-        self._spoken = ""
-        """The text that the last event said, if that was all that was new in it."""
-        self._dropping = False
-        self._nulls = True
-        """The next event may have a null `usage`, for the last one that said anything had."""
-        self._ended = False
 
     # The answer's head.
 
@@ -161,7 +167,13 @@ class Tap:
         elif success and media_type == _PAGE:
             self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
         self._splitter = splitter
+        if not isinstance(splitter, Splitter):
+            self._likely = 0
         self.hiding = self._asked and isinstance(splitter, Splitter) and self._readable
+        if not self._readable or self._decoder is not None:
+            self._at_once = -1
+        elif splitter is not None:
+            self._at_once = _AT_ONCE
 
     def switch(self) -> None:
         """Take note that what follows are the messages of a WebSocket, each read with `message`."""
@@ -186,12 +198,14 @@ class Tap:
 
     def is_read_at_once(self, piece: bytes) -> bool:
         """Tell whether a piece can be read as it came, and does not take long."""
-        plain = self._readable and self._decoder is None
-        return plain and (len(piece) <= _AT_ONCE or self._splitter is None)
+        return len(piece) <= self._at_once
 
     def watch(self, piece: bytes, now: float) -> None:
         """Read a piece that has gone out as it came; `now` is when it came."""
-        for _ in self.watching(piece, now):
+        if len(piece) <= self._at_once:
+            self._read(piece, now)
+            return
+        for _ in self._watching(piece, now):
             pass
 
     def watching(self, piece: bytes, now: float) -> Iterable[None]:
@@ -211,6 +225,8 @@ class Tap:
 
     def edit(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that came at `now`: it without what asking caused."""
+        if len(piece) <= self._at_once:
+            return self._edited(piece, now)
         return b"".join(self.editing(piece, now))
 
     def editing(self, piece: bytes, now: float) -> Iterable[bytes]:
@@ -324,20 +340,42 @@ class Tap:
         except ValueError:
             self._readable = False
 
-    def _repeats(self, piece: bytes, now: float) -> Likeness | None:
-        """Take in a piece that is one event like the last but for its text; None where it is not."""
-        like, splitter = self._like, self._splitter
-        if like is None or self._kept or not (isinstance(splitter, Splitter) and splitter.fresh):
-            return None
-        text = like.text(piece) if len(piece) <= self._event_bytes else None
-        if text is None:
+    def _take_in(
+        self, splitter: Splitter | Lines | Elements, piece: bytes, now: float, out: list[bytes] | None
+    ) -> None:
+        """Read a piece of a stream; put what goes out for it into `out`, where that is edited."""
+        at = 0
+        while at < len(piece):
+            if self._like is not None and (end := self._repeated(self._like, piece, at, now, out)) > at:
+                at = end
+                continue
+            # What said nothing but a text is read by itself, for what follows may be like it.
+            alone = piece.find(b"\n\n", at) + 2 if self._spoken and self._likely > 0 else 0
+            end = alone if alone > 1 else len(piece)
+            for part in splitter.feed(piece[at:end]):
+                if out is None:
+                    self._see(part, now)
+                    self._learn(part, part.raw)
+                else:
+                    self._edit(part, now, out)
+            if self._like is not None and isinstance(splitter, Splitter) and not splitter.fresh:
+                self._like = None  # the next byte begins no event
+            at = end
+
+    def _repeated(self, like: Likeness, piece: bytes, at: int, now: float, out: list[bytes] | None) -> int:
+        """Take in the events from `at` on that are like the last; return where they end."""
+        texts, end = like.texts(piece, at) if len(piece) <= self._event_bytes else ((), at)
+        if not texts:
             self._like = None
             self._likely -= 1
-            return None
+            return at
         self._likely = _LIKELY
-        self.facts.say(text)
-        self._time(now)
-        return like
+        for text in texts:
+            self.facts.say(text)
+        self._time(now, len(texts))
+        if out is not None:
+            out.append(like.out(piece[at:end]))
+        return end
 
     def _learn(self, part: Part, out: bytes) -> None:
         """Learn what an event has around its text that goes out like this, if the next may be like it."""
@@ -345,18 +383,19 @@ class Tap:
 
     def _read(self, piece: bytes, now: float) -> None:
         if self._splitter is not None:
-            if self._repeats(piece, now) is None:
-                for part in self._splitter.feed(piece):
-                    self._see(part, now)
-                    self._learn(part, part.raw)
+            self._take_in(self._splitter, piece, now, None)
             return
+        if not self._body and len(piece) <= SHORT_TEXT:
+            self._body = piece  # that is all of it, of most
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
         self._body += piece
+        if self._abridger is None and len(self._body) > SHORT_TEXT:
+            self._abridger = Abridger()
+            piece = bytes(self._body)
         if self._abridger is not None:
             self._abridger.feed(piece)
-        elif len(self._body) > SHORT_TEXT:
-            self._abridger = Abridger()
-            self._abridger.feed(bytes(self._body))
-        if self._abridger is not None:
             del self._body[:-_TAIL]
 
     def _read_body(self) -> None:
@@ -375,7 +414,7 @@ class Tap:
                 self.facts.said += self._abridger.words
 
     def _see(self, part: Part, now: float) -> int:
-        self._like = None
+        self._like, self._spoken = None, ""
         data = part.data
         if data is not None:
             return self._take(part.name, data, now)
@@ -389,7 +428,7 @@ class Tap:
         if len(data) > SHORT_TEXT:
             data, long = abridged(data) or b"", True
         facts = self.facts
-        begun, facts.spoken, self._spoken = bool(facts.said), None, ""
+        begun, facts.spoken = bool(facts.said), None
         try:
             marks = self._dialect.read_event(name, data, facts)
         except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted
@@ -413,22 +452,23 @@ class Tap:
             whole = type(part)(text or b"", Kind.EVENT)
             self._take(whole.name, whole.data or b"", now, long=True)
 
-    def _time(self, now: float) -> None:
-        self.content_events += 1
-        if self.last_content is None:
-            self.first_content = now
-        elif self.stall is None or now - self.last_content > self.stall:
-            self.stall = now - self.last_content
+    def _time(self, now: float, events: int = 1) -> None:
+        """Take note that so many events with content have come."""
+        last, stall = self.last_content, self.stall
+        if last is None:
+            self.first_content = last = now
+            events -= 1
+            self.content_events += 1
+        if events and (stall is None or now - last > stall):
+            self.stall = now - last
+        self.content_events += events
         self.last_content = now
 
     def _edited(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that can be read at once."""
         assert isinstance(self._splitter, Splitter)  # noqa: S101 - only events are edited
-        if (like := self._repeats(piece, now)) is not None:
-            return like.out(piece)
         out: list[bytes] = []
-        for part in self._splitter.feed(piece):
-            self._edit(part, now, out)
+        self._take_in(self._splitter, piece, now, out)
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _edit(self, part: Part, now: float, out: list[bytes]) -> None:

@@ -43,6 +43,23 @@ _PROMPT_DETAILS = (
 )
 _COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
+_CACHED_ELSEWHERE = (
+    "prompt_cache_hit_tokens",  # DeepSeek
+    "cached_tokens",
+    "cache_read_input_tokens",  # Anthropic's, as the next, which compatible servers keep
+)
+_WRITTEN_ELSEWHERE = ("cache_creation_input_tokens",)
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
+_BY_MODALITY = ("cached_tokens_details",)
+_TOTALS = frozenset((*_PROMPT, *_COMPLETION, "total_tokens"))
+"""Of a usage that has no other members, nothing is told in detail."""
+_NO_DETAILS: Mapping[str, Any] = {}
+
+_NUMBERS = (int, float)
+"""Types of numbers in JSON; a bool's is another."""
+
+_COSTS = frozenset(("cost_in_usd_ticks", "cost"))
+
 _CACHED = {
     "input": ("input_cached", "text_tokens"),
     "input_audio": ("input_cached_audio", "audio_tokens"),
@@ -53,9 +70,9 @@ _CACHED = {
 
 def count(value: Any) -> int | None:
     """Return `value` as a number of tokens; None where it is none (a bool, a text, -1, NaN, 0.5, 10**30)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not 0 <= value <= _ABSURD:  # NaN is never in between
+    if type(value) is int:  # as nearly all are
+        return value if 0 <= value <= _ABSURD else None
+    if type(value) is not float or not 0 <= value <= _ABSURD:  # NaN is never in between
         return None
     whole = int(value)
     return whole if whole == value else None
@@ -65,7 +82,7 @@ def seconds(value: Any) -> float | None:
     """Return `value`, a number or its text, as seconds; None where it is none (-1, NaN, "1 s", 10**10)."""
     if isinstance(value, str) and _SECONDS.fullmatch(value):  # OpenAI once told durations as texts
         return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) not in _NUMBERS:
         return None
     return value if 0 <= value <= _LONGEST_SECONDS else None
 
@@ -77,7 +94,8 @@ def audio_seconds(told: Mapping[str, Any]) -> float | None:
     """
     if told.get("type") == "duration":
         return seconds(told.get("seconds"))
-    return seconds(told.get("prompt_audio_seconds")) or None
+    spoken = told.get("prompt_audio_seconds")
+    return None if spoken is None else seconds(spoken) or None
 
 
 def from_openai(told: Mapping[str, Any], output: str = "output") -> dict[str, int] | None:
@@ -86,14 +104,20 @@ def from_openai(told: Mapping[str, Any], output: str = "output") -> dict[str, in
     `output` is the kind of a completion that is not told apart by modality. Details beyond their total are
     cut down to it, so that the parts always add up to the whole that was told.
     """
-    prompt, completion = _first(told, *_PROMPT), _first(told, *_COMPLETION)
+    prompt, completion = _first(told, _PROMPT), _first(told, _COMPLETION)
     if prompt is None and completion is None:
         return None
-    usage: dict[str, int] = {}
-    if prompt is not None:
-        usage |= _input(prompt, told)
+    plain = _TOTALS.issuperset(told)
+    usage = {} if prompt is None else {"input": prompt} if plain else _input(prompt, told)
     if completion is not None:
-        usage |= _output(completion, prompt, told, output)
+        total = count(told.get("total_tokens"))
+        # All completion tokens, by the total; one without its prompt tokens says nothing of them.
+        # Of other completions than texts, none is thought.
+        whole = None if total is None or prompt is None or output != "output" else total - prompt
+        if plain and (whole is None or whole <= completion):
+            usage[output] = completion
+        else:
+            usage.update(_output(completion, whole, told, output))
     return usage
 
 
@@ -102,11 +126,11 @@ def of_prompt(told: Mapping[str, Any]) -> dict[str, int] | None:
 
     A total is its prompt's where that is all there is.
     """
-    prompt = _first(told, *_PROMPT) or _first(told, "total_tokens", *_PROMPT)
+    prompt = _first(told, _PROMPT) or _first(told, ("total_tokens", *_PROMPT))
     if prompt is None:
         return None
     usage = _input(prompt, told)
-    completion = _first(told, *_COMPLETION)
+    completion = _first(told, _COMPLETION)
     return usage if completion is None else usage | {"output": completion}
 
 
@@ -121,58 +145,51 @@ def partition(prompt: int | None, cached: int | None, output: int | None) -> dic
     return usage if output is None else usage | {"output": output}
 
 
-def _first(told: Mapping[str, Any], *names: str) -> int | None:
+def _first(told: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
-        if (number := count(told.get(name))) is not None:
+        if name in told and (number := count(told[name])) is not None:
             return number
     return None
 
 
-def _details(told: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+def _details(told: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
     for name in names:
-        if isinstance(details := told.get(name), dict) and details:
+        if name in told and isinstance(details := told[name], dict) and details:
             return details
-    return {}
+    return _NO_DETAILS
 
 
 def _input(prompt: int, told: Mapping[str, Any]) -> dict[str, int]:
-    details = _details(told, *_PROMPT_DETAILS)
-    by_modality = _details(details, "cached_tokens_details")
-    cached = _first(details, "cached_tokens")
-    if cached is None:  # DeepSeek; Anthropic's names, which compatible servers keep
-        cached = _first(told, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+    details = _details(told, _PROMPT_DETAILS)
+    by_modality = _details(details, _BY_MODALITY)
+    cached = count(details.get("cached_tokens"))
+    if cached is None:
+        cached = _first(told, _CACHED_ELSEWHERE)
     if cached is None and by_modality:
         cached = sum(count(by_modality.get(name)) or 0 for _, name in _CACHED.values())
-    written = _first(details, "cache_write_tokens", "cache_creation_tokens")
+    written = _first(details, _WRITTEN)
     if written is None:
-        written = _first(told, "cache_creation_input_tokens")
-    audio = None if audio_seconds(told) else _first(details, "audio_tokens")
-
+        written = _first(told, _WRITTEN_ELSEWHERE)
     parts = {"input": prompt}
-    for kind, told_count in (
-        ("input_audio", audio),
-        ("input_image", _first(details, "image_tokens")),
-        ("input_cache_write", written),
-    ):
-        if told_count is not None:
-            parts[kind] = 0
-            _move(told_count, "input", kind, parts)
+    if not audio_seconds(told):
+        _part(count(details.get("audio_tokens")), "input", "input_audio", parts)
+    _part(count(details.get("image_tokens")), "input", "input_image", parts)
+    _part(written, "input", "input_cache_write", parts)
     if cached is not None:
-        _split_cached(cached, by_modality, parts)
+        parts["input_cached"] = 0
+        if cached or by_modality:
+            _split_cached(cached, by_modality, parts)
     return parts
 
 
 def _split_cached(cached: int, by_modality: Mapping[str, Any], parts: dict[str, int]) -> None:
     """Move `cached` tokens out of the plain kinds: as they were told by modality, else text first."""
-    parts["input_cached"] = 0
-    for plain, (kind, name) in _CACHED.items():
+    for plain, (kind, name) in _CACHED.items() if by_modality else ():
         told_count = count(by_modality.get(name))
         if told_count is not None:
-            parts.setdefault(kind, 0)
             cached -= _move(min(told_count, cached), plain if plain in parts else "input", kind, parts)
     for plain, (kind, _) in _CACHED.items():
-        if min(cached, parts.get(plain, 0)):
-            parts.setdefault(kind, 0)
+        if cached and parts.get(plain):
             cached -= _move(cached, plain, kind, parts)
 
 
@@ -180,32 +197,33 @@ def _move(tokens: int, origin: str, kind: str, parts: dict[str, int]) -> int:
     """Move up to `tokens` from one kind to another; return how many there were to move."""
     moved = min(tokens, parts[origin])
     parts[origin] -= moved
-    parts[kind] += moved
+    parts[kind] = parts.get(kind, 0) + moved
     return moved
 
 
-def _output(completion: int, prompt: int | None, told: Mapping[str, Any], kind: str) -> dict[str, int]:
-    details = _details(told, *_COMPLETION_DETAILS)
-    reasoning = _first(details, "reasoning_tokens")
+def _part(tokens: int | None, origin: str, kind: str, parts: dict[str, int]) -> None:
+    """Make a kind of its own of the tokens that were told to be in another, of which there may be fewer."""
+    if tokens is not None:
+        parts[kind] = 0
+        if tokens:
+            _move(tokens, origin, kind, parts)
+
+
+def _output(completion: int, whole: int | None, told: Mapping[str, Any], kind: str) -> dict[str, int]:
+    details = _details(told, _COMPLETION_DETAILS)
+    reasoning = count(details.get("reasoning_tokens"))
     if reasoning is None:
-        reasoning = _first(told, "reasoning_tokens")
-    total = count(told.get("total_tokens"))
-    # All completion tokens, by the total; one without its prompt tokens says nothing of them.
-    whole = None if total is None or prompt is None else total - prompt
-    if kind != "output" or audio_seconds(told):
-        whole = None  # nothing is thought, or audio is in the total as well
+        reasoning = count(told.get("reasoning_tokens"))
+    if audio_seconds(told):
+        whole = None  # audio is in the total as well
     completion, reasoning = _place_reasoning(completion, reasoning, whole)
-    if _first(details, "text_tokens", "audio_tokens", "image_tokens") is not None:
+    audio, image = count(details.get("audio_tokens")), count(details.get("image_tokens"))
+    if not (audio is None and image is None and count(details.get("text_tokens")) is None):
         kind = "output"
     parts = {kind: completion}
-    for part, told_count in (
-        ("output_reasoning", reasoning),
-        ("output_audio", _first(details, "audio_tokens")),
-        ("output_image", _first(details, "image_tokens")),
-    ):
-        if told_count is not None:
-            parts[part] = 0
-            _move(told_count, kind, part, parts)
+    _part(reasoning, kind, "output_reasoning", parts)
+    _part(audio, kind, "output_audio", parts)
+    _part(image, kind, "output_image", parts)
     return parts
 
 
@@ -223,6 +241,8 @@ def cost_usd(told: Mapping[str, Any]) -> Decimal | None:
 
     None where it says nothing that can be money.
     """
+    if _COSTS.isdisjoint(told):
+        return None
     amount = _told_cost(told)
     if amount is None:
         return None
@@ -248,6 +268,6 @@ def _amount(value: Any) -> Decimal | None:
         amount = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
-    if isinstance(amount, bool) or not isinstance(amount, int | float):
+    if type(amount) not in _NUMBERS:
         return None
     return Decimal(repr(amount)) if 0 <= amount <= _DEAREST_USD else None

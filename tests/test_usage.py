@@ -393,6 +393,20 @@ def test_partitions(counts: dict[str, Any], details: dict[str, Any], output: str
 
 
 @settings(max_examples=200)
+@given(
+    totals=st.dictionaries(
+        st.sampled_from(
+            ["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"]
+        ),
+        ODD | st.integers(0, 99),
+    ),
+    output=st.sampled_from(["output", "output_image"]),
+)
+def test_partitions_totals_as_any_others(totals: dict[str, Any], output: str) -> None:
+    """Totals alone, which are not looked into for details, say what they say beside a member unknown."""
+    assert from_openai({**totals, "unknown": 1}, output) == from_openai(totals, output)
+
+
 @given(counts=st.dictionaries(st.sampled_from(NAMES), ODD), details=DETAILS | ODD)
 def test_partitions_prompts_alone(counts: dict[str, Any], details: Any) -> None:
     """Whatever was told of a prompt alone, its kinds add up to it, or to the total in its place."""
