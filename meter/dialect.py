@@ -121,10 +121,15 @@ class Facts:
     def say(self, text: Any) -> None:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""
         if isinstance(text, str):
-            self.said = (self.said or 0.0) + text_tokens(text)
+            self.count(text)
             self.spoken = text if self.spoken is None else ""
             if self.captured is not None:
                 self.captured.add(text, self.part)
+
+    def count(self, text: str) -> None:
+        """Estimate a text that was said."""
+        # Rounded, for the same to come out however a text is cut.
+        self.said = round((self.said or 0.0) + text_tokens(text), 2)
 
     @property
     def transcript(self) -> str | None:

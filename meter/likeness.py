@@ -18,11 +18,25 @@ _ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 class Likeness(NamedTuple):
-    """What events have around their text; `after` as it comes, `goes` as it goes out."""
+    """What events have around their text."""
 
     before: bytes
     after: bytes
     goes: bytes
+    """`after`, as it goes out."""
+    start: int
+    """Where the text begins."""
+    end: int
+    """And ends, from the event's end."""
+
+    def said(self, piece: bytes) -> bytes | None:
+        """Return the text of a piece that is one event of this kind, and in ASCII; None for any other."""
+        before, after, _, start, end = self
+        if piece.startswith(before) and piece.endswith(after):
+            said = piece[start:end]
+            if said.isascii() and _is_plain(said):
+                return said
+        return None
 
     def texts(self, piece: bytes, at: int = 0) -> tuple[list[str], int]:
         """Return the texts of the events of this kind that stand in a piece from `at` on, and where they end.
@@ -64,6 +78,7 @@ def likeness(raw: bytes, text: str, out: bytes) -> Likeness | None:
     end = start + len(said)
     after = raw[end:]
     if out == raw:
-        return Likeness(raw[:start], after, after)
+        return Likeness(raw[:start], after, after, start, -len(after))
     # What is taken out has to stand behind the text, for the text to be where it was.
-    return Likeness(raw[:start], after, out[end:]) if out.startswith(raw[: end + 1]) else None
+    goes = out[end:]
+    return Likeness(raw[:start], after, goes, start, -len(after)) if out.startswith(raw[: end + 1]) else None

@@ -169,7 +169,8 @@ class Pump:
             self._spend(piece)
             if self._tap.hiding:
                 self._write(self._tap.edit(piece, now))
-                self._keep_back()
+                if self._tap.waiting:
+                    self._keep_back()
             else:
                 self._write(piece)
                 self._tap.watch(piece, now)

@@ -80,6 +80,8 @@ _USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 _UNREAD = Request()
 _LIKELY = 16
 """Once so many events in a row were not like the one before, no likeness is looked for any more."""
+_MOST_HEARD = 1 << 11
+"""Bytes of text that are estimated at once."""
 _MORE_THAN_TEXT = Marks.FINISH | Marks.USAGE_EVENT | Marks.BARE
 
 _UNTOLD = frozenset((Outcome.UNREACHABLE, Outcome.REJECTED))
@@ -141,12 +143,21 @@ class Tap:
         event_bytes: int = 1 << 20,
         estimate: bool = True,
     ) -> None:
-        self.facts = Facts()
+        self._facts = Facts()
+        self._heard = bytearray()
+        """What was said and is still to be estimated."""
         self._dialect = dialect
         self._request = request or _UNREAD
         self._asked = asked
         self._event_bytes = event_bytes
         self._estimate = estimate
+
+    @property
+    def facts(self) -> Facts:
+        """What was learned so far."""
+        if self._heard:
+            self._count_heard()
+        return self._facts
 
     # The answer's head.
 
@@ -202,6 +213,8 @@ class Tap:
 
     def watch(self, piece: bytes, now: float) -> None:
         """Read a piece that has gone out as it came; `now` is when it came."""
+        if self._like is not None and self._hears(self._like, piece, now):
+            return
         if len(piece) <= self._at_once:
             self._read(piece, now)
             return
@@ -225,6 +238,9 @@ class Tap:
 
     def edit(self, piece: bytes, now: float) -> bytes:
         """Return what goes out for a piece that came at `now`: it without what asking caused."""
+        like = self._like
+        if like is not None and self._hears(like, piece, now):
+            return piece if like.goes is like.after else piece[: like.end] + like.goes
         if len(piece) <= self._at_once:
             return self._edited(piece, now)
         return b"".join(self.editing(piece, now))
@@ -376,6 +392,27 @@ class Tap:
         if out is not None:
             out.append(like.out(piece[at:end]))
         return end
+
+    def _hears(self, like: Likeness, piece: bytes, now: float) -> bool:
+        """Take in a piece that is one event like the last, as most are; tell whether it is."""
+        said = like.said(piece) if len(piece) <= self._event_bytes else None
+        last = self.last_content
+        if said is None or last is None or self._facts.captured is not None:
+            return False
+        self._heard += said
+        if len(self._heard) > _MOST_HEARD:
+            self._count_heard()
+        self._likely = _LIKELY
+        self.content_events += 1
+        if self.stall is None or now - last > self.stall:
+            self.stall = now - last
+        self.last_content = now
+        return True
+
+    def _count_heard(self) -> None:
+        """Estimate what was said by events like the one before them: one by one, that takes far longer."""
+        heard, self._heard = self._heard, bytearray()
+        self._facts.count(heard.decode())
 
     def _learn(self, part: Part, out: bytes) -> None:
         """Learn what an event has around its text that goes out like this, if the next may be like it."""

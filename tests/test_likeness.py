@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meter.dialect import Facts, Request
 from meter.dialects.chat import ChatCompletions
-from meter.likeness import Likeness, likeness
+from meter.likeness import likeness
 from meter.tap import Tap
 
 if TYPE_CHECKING:
@@ -91,7 +91,21 @@ def test_keeps_the_piece() -> None:
 
     assert like is not None
     assert piece is like.out(piece)
-    assert Likeness(RAW[: RAW.index(b"hi")], like.after, like.after) == like
+    assert (RAW[: RAW.index(b"hi")], like.after) == (like.before, like.goes)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [(b"you", b"you"), ("ö".encode(), None), (b'y"u', None), (b"y\\u", None), (b"y\nu", None), (b"", None)],
+)
+def test_one_event_in_ascii(said: bytes, found: bytes | None) -> None:
+    """A piece that is one event like the last tells its text as it stands there, if that is plain ASCII."""
+    like = likeness(RAW, "hi", RAW)
+
+    assert like is not None
+    assert found == like.said(ENDED % said)
+    assert None is like.said(ENDED % said + b"\n")
+    assert None is like.said((ENDED % said)[:-1])
 
 
 # --- in a tap ---
