@@ -133,24 +133,38 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NO_UNITS: Mapping[str, float] = MappingProxyType({})
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+class Exchange(msgspec.Struct, frozen=True):
     """One request of a client and the answer it got.
 
-    All times but `started_at` are seconds on one monotonic clock, counted from the request's first byte.
+    All times but `started_at` are seconds on one monotonic clock, counted from the request's first byte. What
+    must be told comes first, and then what the book settles: msgspec looks for a name from the first on.
     """
 
     id: str
     """UUIDv7; the `x-meter-id` of the answer."""
     started_at: float
     """Unix time, in seconds, of the request's first byte."""
+    method: str
+    path: str
+    """The client's path as it came, without the query."""
+    outcome: Outcome
+
+    model: str | None = None
+    """The name that metrics go by; settled by the price book."""
+    cost_usd: Decimal | None = None
+    computed_cost_usd: Decimal | None = None
+    """What the book makes of it, kept beside `provider_cost_usd`."""
+    cache_savings_usd: Decimal | None = None
+    """What cached input would have cost as plain input, less what it did."""
+    price_status: PriceStatus = PriceStatus.NONE
+    price_source: str | None = None
+    price_revision: str | None = None
+
     upstream: str = "none"
     """Name of the upstream; `none` where no upstream was chosen."""
     provider: str | None = None
     """OpenTelemetry's `gen_ai.provider.name` of the upstream, where it is known."""
     operation: str = "other"
-    method: str
-    path: str
-    """The client's path as it came, without the query."""
     key: str | None = None
     """Configured name or fingerprint of the client's credential; `None` where there was none."""
     tags: Mapping[str, str] = _NOTHING
@@ -159,7 +173,6 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     spans: Spans | None = None
     """`None` where no traces are made."""
 
-    outcome: Outcome
     error_type: str = ""
     """Empty where `outcome` is `ok`."""
     status: int | None = None
@@ -181,8 +194,6 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """The text that the answer had, cut and cleansed; likewise."""
     request_model: str | None = None
     response_model: str | None = None
-    model: str | None = None
-    """The name that metrics go by; settled by the price book."""
     service_tier: str | None = None
     """Tier that served, as the answer tells it."""
     finish_reasons: tuple[str, ...] = ()
@@ -196,16 +207,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     units: Mapping[str, float] = _NO_UNITS
     usage_source: UsageSource = UsageSource.NONE
 
-    cost_usd: Decimal | None = None
     provider_cost_usd: Decimal | None = None
     """What the upstream itself said that it cost, in USD."""
-    computed_cost_usd: Decimal | None = None
-    """What the book makes of it, kept beside `provider_cost_usd`."""
-    cache_savings_usd: Decimal | None = None
-    """What cached input would have cost as plain input, less what it did."""
-    price_status: PriceStatus = PriceStatus.NONE
-    price_source: str | None = None
-    price_revision: str | None = None
 
     duration_s: float = 0.0
     sent_s: float | None = None
