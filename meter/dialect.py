@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dialect", "Facts", "Marks", "Request"]
 
+_LONG = 64
+"""Characters; a shorter text is weighed about as soon as it is kept."""
+
 _MOST_CHOICES = 128
 """Choices whose finish reasons are kept; nobody offers more."""
 
@@ -95,8 +98,10 @@ class Facts:
     """The answer is still being made in the background; what it uses will be told to whoever asks for it."""
     error: str | None = None
     """An error inside the answer: its published code or type, or "" where it names none."""
-    said: float | None = None
-    """An estimate of the tokens of content that was seen; None where no answer was."""
+    weighed: float | None = None
+    """What `said` was before `unweighed`."""
+    unweighed: str = ""
+    """The last text, if it is long: what is told of usage in the end, nobody needs an estimate of."""
     captured: Captured | None = None
     """Takes down what was said; None where content is not captured."""
     spoken: str | None = None
@@ -109,9 +114,22 @@ class Facts:
         if error is not None:
             self.error = error or self.error or ""
 
+    @property
+    def said(self) -> float | None:
+        """An estimate of the tokens of content that was seen; None where no answer was."""
+        if self.unweighed:
+            self.weighed = (self.weighed or 0.0) + text_tokens(self.unweighed)
+            self.unweighed = ""
+        return self.weighed
+
+    @property
+    def begun(self) -> bool:
+        """Some content was seen."""
+        return bool(self.weighed or self.unweighed)
+
     def answered(self) -> None:
         """Take note that an answer was seen, if one without text."""
-        self.said = self.said or 0.0
+        self.weighed = self.weighed or 0.0
 
     def finish(self, index: int, reason: str) -> None:
         """Take note of why a choice ended."""
@@ -121,7 +139,11 @@ class Facts:
     def say(self, text: Any) -> None:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""
         if isinstance(text, str):
-            self.said = (self.said or 0.0) + text_tokens(text)
+            said = (self.said if self.unweighed else self.weighed) or 0.0
+            if len(text) > _LONG:
+                self.weighed, self.unweighed = said, text
+            else:
+                self.weighed = said + text_tokens(text)
             self.spoken = text if self.spoken is None else ""
             if self.captured is not None:
                 self.captured.add(text, self.part)

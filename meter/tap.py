@@ -159,7 +159,7 @@ class Tap:
         success = status in _SUCCESS
         splitter = self._splitter_of(media_type) if success and status != _NO_CONTENT else None
         self.stream = splitter is not None
-        if is_coded(encoding):
+        if encoding is not None and is_coded(encoding):
             self._decoder = decoder(encoding)
             self._readable = self._decoder is not None
         if success and (self._dialect is None or media_type.startswith(_OPAQUE)):
@@ -181,12 +181,13 @@ class Tap:
 
     def _splitter_of(self, media_type: bytes) -> Splitter | Lines | Elements | None:
         """Return what splits a stream of this type; None where it is no stream."""
+        if media_type == _JSON:
+            array = self._dialect is not None and self._dialect.streams_array
+            return Elements(self._event_bytes) if array else None
         if media_type == _EVENTS:
             return Splitter(self._event_bytes)
         if media_type in _LINES:
             return Lines(self._event_bytes)
-        if media_type == _JSON and self._dialect is not None and self._dialect.streams_array:
-            return Elements(self._event_bytes)
         return Splitter(self._event_bytes) if self._request.stream and media_type in _UNTYPED else None
 
     @property
@@ -411,7 +412,7 @@ class Tap:
             except Exception:  # noqa: BLE001 - as in `_take`
                 self.failures += 1
             if self._abridger is not None and self.facts.said is not None:
-                self.facts.said += self._abridger.words
+                self.facts.weighed = self.facts.said + self._abridger.words
 
     def _see(self, part: Part, now: float) -> int:
         self._like, self._spoken = None, ""
@@ -428,7 +429,7 @@ class Tap:
         if len(data) > SHORT_TEXT:
             data, long = abridged(data) or b"", True
         facts = self.facts
-        begun, facts.spoken = bool(facts.said), None
+        begun, facts.spoken = facts.begun, None
         try:
             marks = self._dialect.read_event(name, data, facts)
         except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted
