@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import structs
 
-from meter.estimate import text_tokens
+from meter.estimate import utf8_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Mapping
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from meter.capture import Captured
 
 __all__ = ["Dialect", "Facts", "Marks", "Request"]
+
+_MOST_UNWEIGHED = 1 << 11
+"""Bytes of text that are weighed at once, together; a longer one is weighed by itself."""
 
 _MOST_CHOICES = 128
 """Choices whose finish reasons are kept; nobody offers more."""
@@ -95,8 +98,10 @@ class Facts:
     """The answer is still being made in the background; what it uses will be told to whoever asks for it."""
     error: str | None = None
     """An error inside the answer: its published code or type, or "" where it names none."""
-    said: float | None = None
-    """An estimate of the tokens of content that was seen; None where no answer was."""
+    weighed: float | None = None
+    """What `said` was before `unweighed`."""
+    unweighed: bytearray = field(default_factory=bytearray)
+    """What was said last: where usage is told in the end, as mostly it is, nobody needs an estimate of it."""
     captured: Captured | None = None
     """Takes down what was said; None where content is not captured."""
     spoken: str | None = None
@@ -109,9 +114,21 @@ class Facts:
         if error is not None:
             self.error = error or self.error or ""
 
+    @property
+    def said(self) -> float | None:
+        """An estimate of the tokens of content that was seen; None where no answer was."""
+        if self.unweighed:
+            self._weigh()
+        return self.weighed
+
+    @property
+    def begun(self) -> bool:
+        """Some content was seen."""
+        return bool(self.weighed or self.unweighed)
+
     def answered(self) -> None:
         """Take note that an answer was seen, if one without text."""
-        self.said = self.said or 0.0
+        self.weighed = self.weighed or 0.0
 
     def finish(self, index: int, reason: str) -> None:
         """Take note of why a choice ended."""
@@ -121,15 +138,23 @@ class Facts:
     def say(self, text: Any) -> None:
         """Take note of a piece of content; what is no text, such as audio, is not estimated."""
         if isinstance(text, str):
-            self.count(text)
+            self.hear(text.encode("utf-8", "replace"))
             self.spoken = text if self.spoken is None else ""
             if self.captured is not None:
                 self.captured.add(text, self.part)
 
-    def count(self, text: str) -> None:
-        """Estimate a text that was said."""
+    def hear(self, text: bytes) -> None:
+        """Take note of the UTF-8 of a piece of content."""
+        if self.unweighed and len(self.unweighed) + len(text) > _MOST_UNWEIGHED:
+            self._weigh()
+        self.unweighed += text
+        if self.weighed is None:
+            self.weighed = 0.0
+
+    def _weigh(self) -> None:
         # Rounded, for the same to come out however a text is cut.
-        self.said = round((self.said or 0.0) + text_tokens(text), 2)
+        self.weighed = round((self.weighed or 0.0) + utf8_tokens(self.unweighed), 2)
+        self.unweighed.clear()
 
     @property
     def transcript(self) -> str | None:

@@ -70,9 +70,11 @@ def likeness(raw: bytes, text: str, out: bytes) -> Likeness | None:
 
     None where that cannot be told: the text has to stand there once, and nothing may be escaped.
     """
+    if b"\\" in raw or not raw.endswith(_ENDS):
+        return None
     said = text.encode("utf-8", "surrogatepass")
     quoted = b'"%b"' % said
-    if b"\\" in raw or raw.count(quoted) != 1 or not raw.endswith(_ENDS) or not _is_plain(said):
+    if raw.count(quoted) != 1 or not _is_plain(said):
         return None
     start = raw.index(quoted) + 1
     end = start + len(said)

@@ -146,11 +146,11 @@ class RawAnswer(web.StreamResponse):
         transport = self._transport
         if self.gone or transport is None:
             return False
-        head, self._head = self._head, b""
         if self._chunked:
-            transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
-        else:
-            transport.write(head + data if head else data)
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head:
+            data, self._head = self._head + data, b""
+        transport.write(data)
         return True
 
     def flush(self) -> None:

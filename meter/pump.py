@@ -125,7 +125,7 @@ class Pump:
     def _is_moved_at_once(self) -> bool:
         """Move what has come whole with its head, as short answers do; tell whether it had."""
         whole, tap = self._answer.whole, self._tap
-        if whole is None or tap.hiding or not tap.is_read_at_once(whole) or self._passage.left:
+        if whole is None or tap.hiding or len(whole) > tap.at_once or self._passage.left:
             return False
         self._ended = self._now()
         self._write(whole)
@@ -160,20 +160,22 @@ class Pump:
         try:
             if self._release is not None:
                 self._wait_no_longer()
-            if self._backlog or not self._tap.is_read_at_once(piece):
+            tap, out = self._tap, self._out
+            if self._backlog or len(piece) > tap.at_once:
                 self._backlog.append(piece)
                 self._hold()
                 self._wake()
                 return
             now = self._now()
-            self._spend(piece)
-            if self._tap.hiding:
-                self._write(self._tap.edit(piece, now))
-                if self._tap.waiting:
+            if out is None or out.gone:
+                self._spend(piece)
+            if tap.hiding:
+                self._write(tap.edit(piece, now))
+                if tap.waiting:
                     self._keep_back()
             else:
                 self._write(piece)
-                self._tap.watch(piece, now)
+                tap.watch(piece, now)
         except Exception as error:  # noqa: BLE001 - whoever waits in `run` hears of it
             self._ends(error)
 
@@ -249,7 +251,8 @@ class Pump:
             raise
 
     def _write(self, data: bytes) -> None:
-        out = self._out
+        out, passage = self._out, self._passage
         if data and out is not None and out.send(data):
-            self._passage.response_bytes += len(data)
-            self._passage.delivered = self._passage.response_bytes == self._length
+            passage.response_bytes += len(data)
+            if self._length is not None:
+                passage.delivered = passage.response_bytes == self._length

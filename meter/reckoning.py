@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counted", "reckon"]
 
+_INPUT = frozenset(INPUT_KINDS)
 _BROKEN_OFF = frozenset((Outcome.CLIENT_CLOSED, Outcome.TRUNCATED, Outcome.TIMEOUT))
 _NO_UNITS: Mapping[str, float] = MappingProxyType({})
 
@@ -68,4 +69,4 @@ def _estimated(request: Request, facts: Facts) -> tuple[dict[str, int] | None, d
 
 
 def _has_input(usage: Mapping[str, int]) -> bool:
-    return any(kind in usage for kind in INPUT_KINDS)
+    return not _INPUT.isdisjoint(usage)

@@ -80,8 +80,6 @@ _USAGE_NAME = re.compile(rb'"(?:usage(?:"|$)|(?:usag|usa|us|u|)$)')
 _UNREAD = Request()
 _LIKELY = 16
 """Once so many events in a row were not like the one before, no likeness is looked for any more."""
-_MOST_HEARD = 1 << 11
-"""Bytes of text that are estimated at once."""
 _MORE_THAN_TEXT = Marks.FINISH | Marks.USAGE_EVENT | Marks.BARE
 
 _UNTOLD = frozenset((Outcome.UNREACHABLE, Outcome.REJECTED))
@@ -110,12 +108,12 @@ class Tap:
     reasoning_streamed = False
     failures = 0
     """Times that a reader raised, which is a bug."""
+    at_once = sys.maxsize
+    """Bytes of a piece that can be read as it came, and does not take long."""
 
     _splitter: Splitter | Lines | Elements | None = None
     _decoder: Decoder | None = None
     _readable = True
-    _at_once = sys.maxsize
-    """Bytes of a piece that can be read as it came, and does not take long."""
     _received = 0
     _inflated = 0
     _body: bytes | bytearray = b""
@@ -143,21 +141,12 @@ class Tap:
         event_bytes: int = 1 << 20,
         estimate: bool = True,
     ) -> None:
-        self._facts = Facts()
-        self._heard = bytearray()
-        """What was said and is still to be estimated."""
+        self.facts = Facts()
         self._dialect = dialect
         self._request = request or _UNREAD
         self._asked = asked
         self._event_bytes = event_bytes
         self._estimate = estimate
-
-    @property
-    def facts(self) -> Facts:
-        """What was learned so far."""
-        if self._heard:
-            self._count_heard()
-        return self._facts
 
     # The answer's head.
 
@@ -170,7 +159,7 @@ class Tap:
         success = status in _SUCCESS
         splitter = self._splitter_of(media_type) if success and status != _NO_CONTENT else None
         self.stream = splitter is not None
-        if is_coded(encoding):
+        if encoding is not None and is_coded(encoding):
             self._decoder = decoder(encoding)
             self._readable = self._decoder is not None
         if success and (self._dialect is None or media_type.startswith(_OPAQUE)):
@@ -182,9 +171,9 @@ class Tap:
             self._likely = 0
         self.hiding = self._asked and isinstance(splitter, Splitter) and self._readable
         if not self._readable or self._decoder is not None:
-            self._at_once = -1
+            self.at_once = -1
         elif splitter is not None:
-            self._at_once = _AT_ONCE
+            self.at_once = _AT_ONCE
 
     def switch(self) -> None:
         """Take note that what follows are the messages of a WebSocket, each read with `message`."""
@@ -192,12 +181,13 @@ class Tap:
 
     def _splitter_of(self, media_type: bytes) -> Splitter | Lines | Elements | None:
         """Return what splits a stream of this type; None where it is no stream."""
+        if media_type == _JSON:
+            array = self._dialect is not None and self._dialect.streams_array
+            return Elements(self._event_bytes) if array else None
         if media_type == _EVENTS:
             return Splitter(self._event_bytes)
         if media_type in _LINES:
             return Lines(self._event_bytes)
-        if media_type == _JSON and self._dialect is not None and self._dialect.streams_array:
-            return Elements(self._event_bytes)
         return Splitter(self._event_bytes) if self._request.stream and media_type in _UNTYPED else None
 
     @property
@@ -207,15 +197,11 @@ class Tap:
 
     # The answer's body.
 
-    def is_read_at_once(self, piece: bytes) -> bool:
-        """Tell whether a piece can be read as it came, and does not take long."""
-        return len(piece) <= self._at_once
-
     def watch(self, piece: bytes, now: float) -> None:
         """Read a piece that has gone out as it came; `now` is when it came."""
         if self._like is not None and self._hears(self._like, piece, now):
             return
-        if len(piece) <= self._at_once:
+        if len(piece) <= self.at_once:
             self._read(piece, now)
             return
         for _ in self._watching(piece, now):
@@ -223,7 +209,7 @@ class Tap:
 
     def watching(self, piece: bytes, now: float) -> Iterable[None]:
         """Read as `watch` does, giving way by a `yield` where there is much to read in a piece."""
-        if not self.is_read_at_once(piece):
+        if len(piece) > self.at_once:
             return self._watching(piece, now)
         self._read(piece, now)
         return ()
@@ -241,13 +227,13 @@ class Tap:
         like = self._like
         if like is not None and self._hears(like, piece, now):
             return piece if like.goes is like.after else piece[: like.end] + like.goes
-        if len(piece) <= self._at_once:
+        if len(piece) <= self.at_once:
             return self._edited(piece, now)
         return b"".join(self.editing(piece, now))
 
     def editing(self, piece: bytes, now: float) -> Iterable[bytes]:
         """Edit as `edit` does, and yield what goes out of it in its turn."""
-        if self.is_read_at_once(piece):
+        if len(piece) <= self.at_once:
             return (self._edited(piece, now),)
         return (self._edited(stretch, now) for stretch in self._cut_up(piece))
 
@@ -397,22 +383,15 @@ class Tap:
         """Take in a piece that is one event like the last, as most are; tell whether it is."""
         said = like.said(piece) if len(piece) <= self._event_bytes else None
         last = self.last_content
-        if said is None or last is None or self._facts.captured is not None:
+        if said is None or last is None or self.facts.captured is not None:
             return False
-        self._heard += said
-        if len(self._heard) > _MOST_HEARD:
-            self._count_heard()
+        self.facts.hear(said)
         self._likely = _LIKELY
         self.content_events += 1
         if self.stall is None or now - last > self.stall:
             self.stall = now - last
         self.last_content = now
         return True
-
-    def _count_heard(self) -> None:
-        """Estimate what was said by events like the one before them: one by one, that takes far longer."""
-        heard, self._heard = self._heard, bytearray()
-        self._facts.count(heard.decode())
 
     def _learn(self, part: Part, out: bytes) -> None:
         """Learn what an event has around its text that goes out like this, if the next may be like it."""
@@ -448,7 +427,7 @@ class Tap:
             except Exception:  # noqa: BLE001 - as in `_take`
                 self.failures += 1
             if self._abridger is not None and self.facts.said is not None:
-                self.facts.said += self._abridger.words
+                self.facts.weighed = self.facts.said + self._abridger.words
 
     def _see(self, part: Part, now: float) -> int:
         self._like, self._spoken = None, ""
@@ -465,7 +444,7 @@ class Tap:
         if len(data) > SHORT_TEXT:
             data, long = abridged(data) or b"", True
         facts = self.facts
-        begun, facts.spoken = bool(facts.said), None
+        begun, facts.spoken = facts.begun, None
         try:
             marks = self._dialect.read_event(name, data, facts)
         except Exception:  # noqa: BLE001 - a reader's mistake must not cost the client a byte; it is counted

@@ -106,8 +106,10 @@ class ChatCompletions:
 def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
     """Take what one object says into `facts`; return its `Marks`."""
     facts.response_id = facts.response_id or name(told.id)
-    facts.response_model = name(told.model) or facts.response_model
-    facts.service_tier = name(told.service_tier) or facts.service_tier
+    if told.model != facts.response_model:  # each event tells it once more
+        facts.response_model = name(told.model) or facts.response_model
+    if told.service_tier is not None:
+        facts.service_tier = name(told.service_tier) or facts.service_tier
     choices = told.choices if isinstance(told.choices, list) else []
     usages = [told.usage]
     error = told.error
@@ -115,15 +117,16 @@ def _read(told: _Answer, facts: Facts, *, failed: bool = False) -> int:
         usages.append(told.x_groq.get("usage"))
         error = error or told.x_groq.get("error")
     marks = 0
-    begun = bool(facts.said)
+    begun = facts.begun
     for place, choice in enumerate(choices):
         if isinstance(choice, dict):
             marks |= _read_choice(place, choice, facts, begun=begun)
-            usages.append(choice.get("usage"))  # Moonshot
+            if "usage" in choice:  # Moonshot
+                usages.append(choice["usage"])
     _read_usage(usages, facts)
     if told.usage is None:
         marks |= Marks.USAGE_NULL
-    if failed or error or "error" in (told.object, told.type) or refused(told.base_resp):
+    if failed or error or told.object == "error" or told.type == "error" or refused(told.base_resp):
         facts.fail(error_of({"error": error or msgspec.structs.asdict(told)}) or "")
     elif isinstance(told.usage, dict) and not choices:
         marks |= Marks.USAGE_EVENT

@@ -254,19 +254,15 @@ class Connection(Switching):
             self._early = data[switched.args[0] :]
         except httptools.HttpParserError:
             doubted = True
-        self._hand_over()
+        if self._pieces and self._answer is not None:
+            pieces, self._pieces = self._pieces, []
+            self._answer.take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         # What came with the end of a head may be a long piece of a body: only what is still a head counts.
         endless = self._stage == _HEAD_COMES and len(self._coming) > _HEADS * self._header_bytes
         if self._stage == _ENDED:  # it came whole, whatever is behind it
             self._spoiled |= doubted
         elif doubted or endless:
             self._stage = _DOUBTED
-
-    def _hand_over(self) -> None:
-        pieces = self._pieces
-        if pieces and self._answer is not None:
-            self._pieces = []
-            self._answer.take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     # What the parser finds.
 

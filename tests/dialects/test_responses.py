@@ -96,7 +96,7 @@ CALL = {"type": "function_call", "name": "greet", "arguments": "{}"}
 )
 def test_marks(told: dict[str, Any], marks: int, begun: bool) -> None:
     """Content is what a piece of output carries, and no event about a response or an item that begins."""
-    assert marks == event(told, Facts(said=1.0 if begun else None))[0]
+    assert marks == event(told, Facts(weighed=1.0 if begun else None))[0]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_repetitions_are_content_where_nothing_came_before(item: dict[str, Any],
     whole = {"type": "response.completed", "response": {"output": [item]}}
 
     assert (marks, marks | Marks.FINISH | Marks.BARE) == (event(done(item))[0], event(whole)[0])
-    again = event(done(item), Facts(said=0.0))[0], event(whole, Facts(said=0.0))[0]
+    again = event(done(item), Facts(weighed=0.0))[0], event(whole, Facts(weighed=0.0))[0]
     assert (0, Marks.FINISH | Marks.BARE) == again
 
 
