@@ -20,7 +20,7 @@ from meter.front import Front, Surroundings
 from meter.parts import parts_of
 from meter.ports import listen, listener_for, settle
 from meter.prices.file import PriceFileError
-from meter.process import alongside, library_log, looking, run_loop
+from meter.process import alongside, library_log, looking, run_loop, settled
 from meter.renewal import keep_fresh
 from meter.settings import SettingsError
 from meter.sinks.log import Journal
@@ -210,6 +210,7 @@ def run(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
 
     async def main() -> None:
         async with serving(settings, read) as running:
+            settled()
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stop)

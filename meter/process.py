@@ -1,11 +1,12 @@
 """What any process of Meter has around what it serves.
 
-Its event loop, work alongside, how late the loop is, and what libraries log.
+Its event loop, its garbage, work alongside, how late the loop is, and what libraries log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import time
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from meter.sinks.log import Heedful
 
-__all__ = ["alongside", "library_log", "looking", "run_loop"]
+__all__ = ["alongside", "library_log", "looking", "run_loop", "settled"]
 
 _SWITCH_SECONDS = 0.0005
 """So long a thread, such as the one that renders a scrape, keeps the event loop waiting; Python's 0.005 would
@@ -41,6 +42,15 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
+
+
+def settled() -> None:
+    """Let searches for garbage pass over all that there is by now, from here on: it stays.
+
+    One through everything takes 0.04 s, for which nobody is served.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from meter.backgrounds import Backgrounds
 from meter.budget import Budgets
 from meter.front import Front, Offer, Surroundings
-from meter.process import alongside, library_log, looking
+from meter.process import alongside, library_log, looking, settled
 from meter.sinks import Sinks
 from meter.state import State
 from meter.upstream import Client
@@ -83,6 +83,7 @@ class _Worker:
             except OSError as error:
                 self._relay.say(wire.Unable(error.strerror or str(error)))
                 return
+            settled()
             self._relay.say(wire.Ready())
             for work in (self._hear(orders), looking(self._tell)):
                 await stack.enter_async_context(alongside(work))
