@@ -19,12 +19,11 @@ from meter.audience import Audience
 from meter.front import Front, Surroundings
 from meter.parts import parts_of
 from meter.ports import listen, listener_for, settle
-from meter.prices.file import PriceFileError
+from meter.prices.tree import PriceFileError
 from meter.process import alongside, library_log, looking, run_loop, settled
 from meter.renewal import keep_fresh
 from meter.settings import SettingsError
 from meter.sinks.log import Journal
-from meter.workers.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from meter.parts import Parts
     from meter.price import Source
     from meter.settings import Settings
+    from meter.workers.crew import Crew
 
 __all__ = ["Running", "run", "run_loop", "serving"]
 
@@ -62,7 +62,7 @@ class Running:
         self.prometheus, self.budgets = self.audience.prometheus, self.audience.budgets
         self.state = self.audience.state
         workers = parts.settings.workers
-        self.front = Crew(self.audience, workers) if workers > 1 else _alone(self.audience)
+        self.front = _several(self.audience, workers) if workers > 1 else _alone(self.audience)
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._began = time.monotonic()
@@ -158,6 +158,13 @@ class Running:
         self._settings, self._catalogue = settings, catalogue
         settle(self._desk, settings, self.audience.admin(settings, self.front.fresh))
         await self.front.adopt(parts.offer)
+
+
+def _several(audience: Audience, workers: int) -> Crew:
+    """Return what has other processes serve the proxy port."""
+    from meter.workers.crew import Crew  # noqa: PLC0415 - only they need it
+
+    return Crew(audience, workers)
 
 
 def _alone(audience: Audience) -> Front:

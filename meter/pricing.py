@@ -11,7 +11,7 @@ from meter import providers
 from meter.price import Book
 from meter.prices import refresh
 from meter.prices.catalogue import CatalogueSource
-from meter.prices.files import PriceFileError, load
+from meter.prices.tree import PriceFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,12 +25,14 @@ __all__ = ["book", "catalogue", "renewed", "upstream_providers"]
 
 def book(settings: Settings, catalogue: Source | None) -> Book:
     """Make the book; raises PriceFileError with all that is wrong in any price file."""
-    files = _files(settings.prices.files)
+    files = _files(settings.prices.files) if settings.prices.files else []
     aliases = {u.name: dict(u.models) for u in settings.upstreams if u.models}
     return Book([*files, catalogue] if catalogue is not None else files, aliases=aliases)
 
 
 def _files(paths: Iterable[str]) -> list[Source]:
+    from meter.prices.files import load  # noqa: PLC0415 - slow, and not needed where there are none
+
     sources: list[Source] = []
     problems: list[str] = []
     for path in paths:

@@ -183,6 +183,22 @@ def streaming(url: str) -> Client:
     return client
 
 
+_PLAIN = """
+import asyncio, sys
+from meter import app, settings
+from meter.cli import serving
+
+async def main():
+    plain = settings.load(None, {"upstream": "http://127.0.0.1:1", "port": 0, "admin_port": 0})
+    async with app.serving(plain):
+        pass
+
+asyncio.run(main())
+print(*sys.modules, file=sys.stderr)
+"""
+"""Serves for a moment, and tells what that has imported."""
+
+
 def free_port() -> int:
     """Return a port that nobody has."""
     with socket.socket() as held:
@@ -206,6 +222,20 @@ class TestStart:
 
             meter.tell(signal.SIGTERM)
             assert (0, b"") == (meter.ended(), meter.stderr)
+
+    def test_imports_what_it_uses(self, tmp_path: Path) -> None:
+        """A plain proxy holds neither what is for people's terminals nor what only some settings want."""
+        done = subprocess.run(  # noqa: S603 - our own interpreter with our own code
+            [sys.executable, "-c", _PLAIN],
+            env={"XDG_STATE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        libraries = {"alembic", "difflib", "opentelemetry", "psycopg", "requests", "rich"}
+        own = {"meter.demo", "meter.prices.files", "meter.workers.crew"}
+
+        assert set() == (libraries | own) & set(done.stderr.split())
 
     def test_listens_where_it_is_told(self) -> None:
         """Ports of the command line and of the environment are the ports that are had."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections import defaultdict
 from dataclasses import replace
@@ -105,13 +104,15 @@ def _listed(book: Book, price: Price, now: datetime) -> Listed | None:
 
 
 def _nothing(model: str, place: _Place, book: Book, now: datetime) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  # only here
+
     said = model if len(model) <= _SAID else f"{model[:_SAID]}..."
     where = f" at {place}" if str(place) else ""
     listing = list(book.listing(now))
     sellers = sorted({one.provider or one.upstream or "any" for one in listing if one.price.model == model})
     if sellers:
         return f"no price is known for {said!r}{where}; others have one: {', '.join(sellers)}"
-    similar = difflib.get_close_matches(model, {one.price.model for one in listing}, n=5)
+    similar = get_close_matches(model, {one.price.model for one in listing}, n=5)
     also = f"; similar: {', '.join(similar)}" if similar else "; `meter prices list` has all"
     return f"no price is known for {said!r}{where}{also}"
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from meter.prices.files import published
-
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -146,6 +144,8 @@ def checked(
     Takes about a second for the greatest: not for an event loop. `where` names it in the sentence of the
     RefreshError that is raised where it is not to be used.
     """
+    from meter.prices.files import published  # noqa: PLC0415 - slow, and not needed until something has come
+
     moment = when or datetime.now(UTC)
     try:
         source = published(_bounded(raw, where), known_only=known_only)

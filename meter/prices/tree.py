@@ -7,7 +7,6 @@ line. Of what came no more is repeated than finding it takes, and nothing that l
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
@@ -127,6 +126,8 @@ def dotted(path: Place) -> str:
 
 def suggestion(came: str, known: Iterable[str]) -> str:
     """Say which of the known names may have been meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only who errs should wait for it
+
     names = sorted(known)
     close = get_close_matches(came, names, n=1)
     return f", did you mean {close[0]!r}?" if close else f", expected one of {', '.join(names)}"

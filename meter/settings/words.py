@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from meter.keys import masked
@@ -59,6 +58,8 @@ def sentence(place: Place, details: ErrorDetails, members: Callable[[Place], Seq
 
 
 def _unknown(place: Place, members: Sequence[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only who errs should wait for it
+
     name = str(place[-1])
     if near := get_close_matches(name, members, n=1):
         return f"{dotted(place)}: unknown setting, did you mean {near[0]}"
