@@ -73,14 +73,18 @@ class Intake:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if passage.dialect is None or media_type(passage.fields).startswith(_JSON_NEVER):
             return self._streamed(request, passage, bytearray())
-        held = bytearray()  # a list of pieces, each as short as the client likes, would hold far more
-        while piece := await self._piece(request, passage):
-            held += piece
-            if not self.hold(passage, len(piece)):
+        body = await self._piece(request, passage)
+        room = self.hold(passage, len(body))
+        if not (room and request.content.at_eof()):  # most come in one piece
+            held = bytearray(body)  # a list of pieces, each as short as the client likes, would hold far more
+            while room and (piece := await self._piece(request, passage)):
+                held += piece
+                room = self.hold(passage, len(piece))
+            if not room:
                 return self._streamed(request, passage, held)
+            body = bytes(held)
+            del held
         passage.read_at = time.monotonic()
-        body = bytes(held)
-        del held
         try:
             await self._read(passage, body)
         except Exception as error:  # noqa: BLE001 - what cannot be read can still be passed on
