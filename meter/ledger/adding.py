@@ -10,7 +10,7 @@ SQLAlchemy's own ways of executing each takes longer for a row than the database
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -19,17 +19,16 @@ from sqlalchemy import column as sql_column
 
 from meter.ledger import lite
 from meter.ledger.days import unfold
-from meter.ledger.schema import SUMS, alike, count_in, empty_rollup, hours, rollup_of
+from meter.ledger.schema import SUMS, Row, row_of
+from meter.ledger.sums import key_of, rollup_of, summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import TypeAlias
 
     from sqlalchemy import Connection, Table
 
     from meter.ledger.schema import Tables
-
-    Sums: TypeAlias = dict[tuple[Any, str], dict[str, Any]]
+    from meter.ledger.sums import Key, Sums
 
 __all__ = ["add", "adjust"]
 
@@ -41,19 +40,20 @@ _KEPT = 4
 
 
 def add(
-    connection: Connection, tables: Tables, rows: Iterable[Mapping[str, Any]], *, rollups: bool = True
-) -> Sequence[Mapping[str, Any]]:
+    connection: Connection, tables: Tables, rows: Iterable[Row | Mapping[str, Any]], *, rollups: bool = True
+) -> Sequence[Row]:
     """Insert the rows that are not there yet, by `id`, and what they add to the rollups; return them.
 
     Within the transaction of `connection`, which on SQLite is one that `Database.writing` began.
     """
+    made = [row if isinstance(row, Row) else row_of(row) for row in rows]
     # In one order everywhere, so that two writers never wait for each other.
-    ordered = sorted({row["id"]: row for row in rows}.values(), key=itemgetter("id"))
+    ordered = sorted({row.id: row for row in made}.values(), key=attrgetter("id"))
     if not ordered:
         return []
     new = _INSERTS[connection.dialect.name](connection, tables, ordered)
     if rollups:
-        _raise(connection, tables, _summed({}, new, 1))
+        _raise(connection, tables, summed(new))
     return new
 
 
@@ -68,11 +68,11 @@ def adjust(
     A row whose hour has no rollup was written without, and is left so.
     """
     pairs = [(before, after) for before, after in zip(before_rows, after_rows, strict=True)]
-    keys = [_key(rollup_of(before)) for before, _ in pairs]
+    keys = [key_of(rollup_of(before)) for before, _ in pairs]
     there = _there(connection, tables.rollups, keys)
     moved = [pair for pair, key in zip(pairs, keys, strict=True) if key in there]
-    sums = _summed({}, [before for before, _ in moved], -1)
-    _raise(connection, tables, _summed(sums, [after for _, after in moved], 1))
+    sums = summed([row_of(before) for before, _ in moved], -1)
+    _raise(connection, tables, summed([row_of(after) for _, after in moved], 1, sums))
     emptied = [key for key in sums if key in there]
     for some in _slices(emptied):
         connection.execute(
@@ -83,12 +83,11 @@ def adjust(
 # --- how rows get into PostgreSQL ---
 
 
-def _insert(
-    connection: Connection, tables: Tables, rows: Sequence[Mapping[str, Any]]
-) -> Sequence[Mapping[str, Any]]:
+def _insert(connection: Connection, tables: Tables, rows: Sequence[Row]) -> Sequence[Row]:
     # One text: thousands of parameters in a statement take much longer, and so do lists.
-    new = set(connection.scalars(_statements(tables).insert, {"rows": msgspec.json.encode(rows).decode()}))
-    return [row for row in rows if row["id"] in new]
+    told = msgspec.json.encode([row.columns for row in rows]).decode()
+    new = set(connection.scalars(_statements(tables).insert, {"rows": told}))
+    return [row for row in rows if row.id in new]
 
 
 def _upsert(connection: Connection, tables: Tables, rollups: Sequence[Mapping[str, Any]]) -> None:
@@ -124,21 +123,6 @@ _INSERTS = {"sqlite": lite.insert, "postgresql": _insert}
 _UPSERTS = {"sqlite": lite.upsert, "postgresql": _upsert}
 
 
-# --- what rows add ---
-
-
-def _summed(sums: Sums, rows: Sequence[Mapping[str, Any]], times: int) -> Sums:
-    """Add to sums what rows add to each rollup, by hour and digest; with `times` -1, take it away."""
-    for hour, some in hours(rows):
-        groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-        for row in some:
-            groups.setdefault(alike(row), []).append(row)
-        for shared, group in groups.items():
-            rollup = empty_rollup(hour, shared)
-            count_in(sums.setdefault(_key(rollup), rollup), group, times)
-    return sums
-
-
 def _raise(connection: Connection, tables: Tables, sums: Sums) -> None:
     changed = [sums[key] for key in sorted(sums) if any(sums[key][name] for name in SUMS)]
     if changed:
@@ -146,21 +130,17 @@ def _raise(connection: Connection, tables: Tables, sums: Sums) -> None:
         _UPSERTS[connection.dialect.name](connection, tables, changed)
 
 
-def _there(connection: Connection, rollups: Table, keys: Iterable[tuple[Any, str]]) -> set[tuple[Any, str]]:
-    found: set[tuple[Any, str]] = set()
+def _there(connection: Connection, rollups: Table, keys: Iterable[Key]) -> set[Key]:
+    found: set[Key] = set()
     for some in _slices(sorted(set(keys))):
         asked = select(rollups.c.hour, rollups.c.digest).where(_found_by(rollups, some))
         found.update((hour, digest) for hour, digest in connection.execute(asked))
     return found
 
 
-def _found_by(rollups: Table, keys: Sequence[tuple[Any, str]]) -> Any:
+def _found_by(rollups: Table, keys: Sequence[Key]) -> Any:
     return tuple_(rollups.c.hour, rollups.c.digest).in_(keys)
 
 
-def _slices(keys: list[tuple[Any, str]], size: int = 500) -> Iterator[list[tuple[Any, str]]]:
+def _slices(keys: list[Key], size: int = 500) -> Iterator[list[Key]]:
     return (keys[start : start + size] for start in range(0, len(keys), size))
-
-
-def _key(rollup: Mapping[str, Any]) -> tuple[Any, str]:
-    return rollup["hour"], rollup["digest"]

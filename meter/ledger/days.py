@@ -10,6 +10,7 @@ time depends on what is here.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -21,7 +22,7 @@ from meter.ledger.schema import GROUP, SUMS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Connection, Delete, Select, Table
 
     from meter.ledger.database import Database
     from meter.ledger.schema import Tables
@@ -77,8 +78,12 @@ def unfold(connection: Connection, tables: Tables, hours: Iterable[datetime]) ->
     Before, and not after: on PostgreSQL, who folds locks `days` and thus waits for whoever has come by here.
     """
     days = sorted({day_of(hour) for hour in hours})
-    which = delete(tables.days).where(tables.days.c.day == bindparam("unfolded"))
-    connection.execute(which, [{"unfolded": day} for day in days])
+    connection.execute(_unfolding(tables), [{"unfolded": day} for day in days])
+
+
+@lru_cache(4)
+def _unfolding(tables: Tables) -> Delete:
+    return delete(tables.days).where(tables.days.c.day == bindparam("unfolded"))
 
 
 def unfolded(db: Database, since: datetime | None, until: datetime) -> datetime | None:

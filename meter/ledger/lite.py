@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from sqlalchemy.exc import IntegrityError
 
-from meter.ledger.schema import PICO, SUMS
+from meter.ledger.schema import COMMON, OWN, PICO, SUMS
 from meter.telling import rfc3339
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from meter.ledger.schema import Tables
+    from meter.ledger.schema import Common, Row, Tables
 
 __all__ = ["insert", "upsert"]
 
@@ -30,28 +30,13 @@ _SIZES = (64, 8, 1)
 """Rows of one statement. After each the driver waits for its turn to run; with more rows than these, SQLite
 before 3.32 would have too many parameters."""
 
-_OWN: Mapping[str, str] = {
-    "id": "?",
-    "timestamp": "?",
-    "trace_id": "nullif(?, '')",
-    "usage": "?",
-    "cost_usd": "nullif(?, '')",
-    "provider_cost_usd": "nullif(?, '')",
-    "duration_s": "?",
-    "ttft_s": "nullif(?, '')",
-    "overhead_s": "nullif(?, '')",
-    "request_bytes": "?",
-    "response_bytes": "?",
-    "upstream_request_id": "?",
-}
-"""What a row has for itself; '' stands for None where nothing else is ''."""
+_SELDOM = frozenset({"trace_id", "cost_usd", "provider_cost_usd", "ttft_s", "overhead_s"})
+"""What many rows do not have: '' stands for None here, for none of these can be that."""
 
 _KNOWN = "SELECT id FROM exchanges WHERE id IN (SELECT value FROM json_each(?))"
 
 
-def insert(
-    connection: Connection, tables: Tables, rows: Sequence[Mapping[str, Any]]
-) -> Sequence[Mapping[str, Any]]:
+def insert(connection: Connection, tables: Tables, rows: Sequence[Row]) -> Sequence[Row]:
     """Insert those of the rows that are not there yet; return them."""
     connection.exec_driver_sql("SAVEPOINT before_rows")
     try:
@@ -59,9 +44,9 @@ def insert(
     except IntegrityError:
         # Rarely is one there already. Nobody else can write in between, so they may be asked for now.
         connection.exec_driver_sql("ROLLBACK TO before_rows")
-        ids = msgspec.json.encode([row["id"] for row in rows]).decode()
+        ids = msgspec.json.encode([row.id for row in rows]).decode()
         known = {id_ for (id_,) in connection.exec_driver_sql(_KNOWN, (ids,))}
-        rows = [row for row in rows if row["id"] not in known]
+        rows = [row for row in rows if row.id not in known]
         _put(connection, tables, rows)
     return rows
 
@@ -72,40 +57,43 @@ def upsert(connection: Connection, tables: Tables, rollups: Iterable[Mapping[str
     connection.exec_driver_sql(ways.upsert, [ways.summed(_stored(rollup)) for rollup in rollups])
 
 
-def _put(connection: Connection, tables: Tables, rows: Sequence[Mapping[str, Any]]) -> None:
+def _put(connection: Connection, tables: Tables, rows: Sequence[Row]) -> None:
     ways = _ways(tables)
-    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    alike: dict[Common, list[tuple[Any, ...]]] = {}
     for row in rows:
-        alike.setdefault(ways.shared(row), []).append(_own(row))
+        alike.setdefault(row.common, []).append(_own(row))
     for larger, size in pairwise((len(rows) + 1, *_SIZES)):
         parameters = [
-            (*shared, *chain.from_iterable(own[start : start + size]))
-            for shared, own in alike.items()
+            (*common.columns.values(), *chain.from_iterable(own[start : start + size]))
+            for common, own in alike.items()
             for start in range(len(own) - len(own) % larger, len(own) - len(own) % size, size)
         ]
         if parameters:
             connection.exec_driver_sql(ways.inserts[size], parameters)
 
 
-def _own(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    trace, cost, told, ttft, overhead = _seldom(row)
-    return (
-        row["id"],
-        rfc3339(row["timestamp"]),
-        "" if trace is None else trace,
-        row["usage"],
-        "" if cost is None else int(cost * PICO),
-        "" if told is None else int(told * PICO),
-        row["duration_s"],
-        "" if ttft is None else ttft,
-        "" if overhead is None else overhead,
-        row["request_bytes"],
-        row["response_bytes"],
-        row["upstream_request_id"],
+def _own(row: Row) -> tuple[Any, ...]:
+    trace, cost, said, first, overhead = (
+        row.trace_id,
+        row.cost_usd,
+        row.provider_cost_usd,
+        row.ttft_s,
+        row.overhead_s,
     )
-
-
-_seldom = itemgetter("trace_id", "cost_usd", "provider_cost_usd", "ttft_s", "overhead_s")
+    return (
+        row.id,
+        rfc3339(row.timestamp),
+        "" if trace is None else trace,
+        row.usage,
+        "" if cost is None else int(cost * PICO),
+        "" if said is None else int(said * PICO),
+        row.duration_s,
+        "" if first is None else first,
+        "" if overhead is None else overhead,
+        row.request_bytes,
+        row.response_bytes,
+        row.upstream_request_id,
+    )
 
 
 def _stored(rollup: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,33 +101,34 @@ def _stored(rollup: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Ways(NamedTuple):
-    """What is said to a ledger, and what of a row goes with it."""
+    """What is said to a ledger, and what of a rollup goes with it."""
 
     inserts: Mapping[int, str]
-    shared: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     upsert: str
     summed: Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 @lru_cache(4)
 def _ways(tables: Tables) -> _Ways:
-    shared = [name for name in tables.exchanges.c.keys() if name not in _OWN]  # noqa: SIM118 - columns are no dict
     return _Ways(
-        {size: _insert(tables.exchanges, shared, size) for size in _SIZES},
-        itemgetter(*shared),
+        {size: _insert(tables.exchanges, size) for size in _SIZES},
         _upsert(tables.rollups),
         itemgetter(*tables.rollups.c.keys()),
     )
 
 
-def _insert(table: Table, shared: list[str], rows: int) -> str:
-    values = []
+def _insert(table: Table, rows: int) -> str:
     numbers = count(1)
-    given = ["?" + str(next(numbers)) for _ in shared]
+    common = [f"?{next(numbers)}" for _ in COMMON]
+    values = []
     for _ in range(rows):
-        own = [place.replace("?", f"?{next(numbers)}") for place in _OWN.values()]
-        values.append(f"({', '.join([*given, *own])})")
-    return f"INSERT INTO exchanges ({_names(table, [*shared, *_OWN])}) VALUES {', '.join(values)}"  # noqa: S608 - our own names
+        own = [_place(name, next(numbers)) for name in OWN]
+        values.append(f"({', '.join([*common, *own])})")
+    return f"INSERT INTO exchanges ({_names(table, [*COMMON, *OWN])}) VALUES {', '.join(values)}"  # noqa: S608 - our own names
+
+
+def _place(name: str, number: int) -> str:
+    return f"nullif(?{number}, '')" if name in _SELDOM else f"?{number}"
 
 
 def _upsert(table: Table) -> str:

@@ -9,13 +9,12 @@ PostgreSQL. Times are UTC.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,32 +34,33 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from meter.exchange import COUNTED, KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
+from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
 from meter.labels import NONE
 from meter.telling import rfc3339, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Dialect
 
 __all__ = [
+    "COMMON",
     "GROUP",
     "LENGTH_STOPS",
     "NONE",
+    "NOTHING",
+    "OWN",
     "PICO",
     "SUMS",
+    "Common",
+    "Row",
     "Tables",
-    "alike",
     "began",
-    "count_in",
-    "empty_rollup",
     "exchange_of",
     "held",
     "hour_of",
-    "hours",
-    "rollup_of",
     "row",
+    "row_of",
     "tables",
 ]
 
@@ -93,10 +93,6 @@ GROUP = (
     "cut_short",
 )
 """What all exchanges of one rollup have in common; `cut_short`: one of its choices ended for its length."""
-
-_ALIKE = tuple(name for name in GROUP if name not in ("hour", "cut_short"))
-_KEPT = 256
-"""Groups of which it is remembered what they are called."""
 
 SUMS = ("requests", "errors", "duration_s", "cost_usd", *KINDS, *UNITS)
 """What a rollup adds up; tokens and units by their names, `cost_usd` where it is known."""
@@ -251,107 +247,164 @@ def tables(dialect: str) -> Tables:
     )
 
 
+NOTHING = "{}"
+"""JSON of no tags, usage or units."""
+
 _json = msgspec.json.Encoder(order="sorted")
+_decode = msgspec.json.Decoder().decode
 
 
 def _text(value: object) -> str:
     return _json.encode(value).decode()
 
 
-def row(exchange: Exchange) -> dict[str, Any]:
-    """Give the row of an exchange, by column; JSON in `tags`, `usage`, `units` and `finish_reasons`.
+class Common:
+    """Columns in which most rows agree that come at about the same time: one object for all that do."""
 
-    Texts are such as every database takes, and what no column holds is unknown.
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.columns = columns
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A row: what it has for itself, by column, and what it has in common with others.
+
+    Not all of it in one dictionary: to fill one takes longer than all else that is done for a row.
     """
-    columns = _columns(exchange)
-    # All at once, for hardly any exchange has one that is not.
-    if _is_plain("".join(filter(None, _texts(columns)))):
-        return columns
-    return {name: _kept(value) if isinstance(value, str) else value for name, value in columns.items()}
+
+    common: Common
+    counts: dict[str, int]
+    """What is in `usage`."""
+    id: str
+    timestamp: datetime
+    trace_id: str | None
+    usage: str
+    cost_usd: Decimal | None
+    provider_cost_usd: Decimal | None
+    duration_s: float
+    ttft_s: float | None
+    overhead_s: float | None
+    request_bytes: int
+    response_bytes: int
+    upstream_request_id: str | None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """All of its columns; JSON in `tags`, `usage`, `units` and `finish_reasons`."""
+        return {**self.common.columns, **dict(zip(OWN, _own(self), strict=True))}
 
 
-def _kept(text: str) -> str:
-    """Give a text as databases take it: PostgreSQL has no NUL, and nobody has half a character."""
-    if _is_plain(text):
-        return text
-    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+OWN = Row.__struct_fields__[2:]
+"""Columns that a row has for itself."""
+
+_own = attrgetter(*OWN)
 
 
-def _is_plain(text: str) -> bool:
-    return text.isascii() and "\x00" not in text
+def row(exchange: Exchange) -> Row:
+    """Give the row of an exchange: texts as every database takes them; what no column holds is unknown."""
+    x = exchange
+    cost, said = held(x.cost_usd), held(x.provider_cost_usd)
+    counts = {kind: n for kind, n in x.usage.items() if n <= _MOST_TOKENS} if x.usage else {}
+    trace, asked = x.trace_id, x.upstream_request_id
+    return Row(
+        _common_of(
+            x.upstream,
+            x.provider,
+            x.operation,
+            x.method,
+            x.path,
+            x.status,
+            x.outcome,
+            x.error_type,
+            x.stream,
+            x.request_model,
+            x.response_model,
+            x.model,
+            x.key,
+            tuple(x.tags.items()) if x.tags else (),
+            tuple(x.units.items()) if x.units else (),
+            x.usage_source,
+            x.price_status if cost is x.cost_usd else PriceStatus.MISSING,
+            x.price_source,
+            x.price_revision,
+            x.service_tier,
+            x.finish_reasons,
+            x.attempts,
+        ),
+        counts,
+        _kept(x.id),
+        x.ended,
+        trace and _kept(trace),
+        _text(counts) if counts else NOTHING,
+        cost,
+        said,
+        round(x.duration_s, 6),
+        rounded(x.ttft_s),
+        rounded(x.overhead_s),
+        x.request_bytes,
+        x.response_bytes,
+        asked and _kept(asked),
+    )
 
 
-def _columns(x: Exchange) -> dict[str, Any]:
-    cost = held(x.cost_usd)
-    # `str` of an enumeration's member is its value, in a quarter of the time.
-    return {
-        "id": x.id,
-        "timestamp": x.ended,
-        "trace_id": x.trace_id,
-        "upstream": x.upstream,
-        "provider": x.provider,
-        "operation": x.operation,
-        "method": x.method,
-        "path": x.path,
-        "status": x.status,
-        "outcome": str(x.outcome),
-        "error_type": x.error_type,
-        "stream": x.stream,
-        "request_model": x.request_model,
-        "response_model": x.response_model,
-        "model": x.model or NONE,
-        "key": x.key or NONE,
-        "tags": _text({_kept(name): _kept(value) for name, value in x.tags.items()}) if x.tags else _NOTHING,
-        "usage": _text({kind: n for kind, n in x.usage.items() if n <= _MOST_TOKENS})
-        if x.usage
-        else _NOTHING,
-        "units": _text({unit: n for unit, n in x.units.items() if math.isfinite(n)}) if x.units else _NOTHING,
-        "cost_usd": cost,
-        "provider_cost_usd": held(x.provider_cost_usd),
-        "usage_source": str(x.usage_source),
-        "price_status": str(x.price_status if cost is x.cost_usd else PriceStatus.MISSING),
-        "price_source": x.price_source,
-        "price_revision": x.price_revision,
-        "service_tier": x.service_tier,
-        "finish_reasons": _reasons(x.finish_reasons),
-        "attempts": x.attempts,
-        "duration_s": rounded(x.duration_s),
-        "ttft_s": rounded(x.ttft_s),
-        "overhead_s": rounded(x.overhead_s),
-        "request_bytes": x.request_bytes,
-        "response_bytes": x.response_bytes,
-        "upstream_request_id": x.upstream_request_id,
-    }
+def row_of(columns: Mapping[str, Any]) -> Row:
+    """Give the row that has these columns; raises ValueError where its usage cannot be read."""
+    common = _one_of(tuple([columns[name] for name in COMMON]))
+    return Row(common, _decode(columns["usage"]), *[columns[name] for name in OWN])
 
 
-@lru_cache(64)
-def _reasons(reasons: tuple[str, ...]) -> str:
-    return _text([_kept(reason) for reason in reasons])
-
-
-_texts = itemgetter(
-    "id",
-    "trace_id",
+COMMON = (
     "upstream",
     "provider",
     "operation",
     "method",
     "path",
+    "status",
+    "outcome",
     "error_type",
+    "stream",
     "request_model",
     "response_model",
     "model",
     "key",
     "tags",
+    "units",
+    "usage_source",
+    "price_status",
     "price_source",
     "price_revision",
     "service_tier",
     "finish_reasons",
-    "upstream_request_id",
+    "attempts",
 )
-"""Columns of a text that somebody else may have chosen."""
+_MOST_COMMON = 256
+"""So many are remembered."""
 
-_NOTHING = "{}"
+
+@lru_cache(_MOST_COMMON)
+def _common_of(*told: Any) -> Common:
+    columns = dict(zip(COMMON, told, strict=True))
+    for name in ("outcome", "usage_source", "price_status"):
+        columns[name] = columns[name].value
+    for name in ("model", "key"):
+        columns[name] = columns[name] or NONE
+    columns["tags"] = _text({_kept(tag): _kept(value) for tag, value in columns["tags"]})
+    columns["units"] = _text({unit: n for unit, n in columns["units"] if math.isfinite(n)})
+    columns["finish_reasons"] = _text([_kept(reason) for reason in columns["finish_reasons"]])
+    return _one_of(tuple([_kept(value) if isinstance(value, str) else value for value in columns.values()]))
+
+
+@lru_cache(_MOST_COMMON)
+def _one_of(values: tuple[Any, ...]) -> Common:
+    return Common(dict(zip(COMMON, values, strict=True)))
+
+
+def _kept(text: str) -> str:
+    """Give a text as databases take it: PostgreSQL has no NUL, and nobody has half a character."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def exchange_of(row: Mapping[str, Any]) -> Exchange:
@@ -415,80 +468,3 @@ def held(usd: Decimal | None) -> Decimal | None:
 def hour_of(moment: datetime) -> datetime:
     """Give the hour in which a moment lies, in UTC."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-
-
-def hours(rows: Sequence[Mapping[str, Any]]) -> list[tuple[datetime, Sequence[Mapping[str, Any]]]]:
-    """Give rows by the hour in which they ended."""
-    if not rows:
-        return []
-    moments = [row["timestamp"] for row in rows]
-    hour = hour_of(min(moments))
-    if max(moments) - hour < _HOUR:  # nearly always, and quicker than to ask each
-        return [(hour, rows)]
-    found: dict[datetime, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(hour_of(row["timestamp"]), []).append(row)
-    return list(found.items())
-
-
-def rollup_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what one row of `exchanges` adds to its hour's rollup: `GROUP`, `digest` and `SUMS`."""
-    rollup = empty_rollup(hour_of(row["timestamp"]), alike(row))
-    count_in(rollup, [row])
-    return rollup
-
-
-alike: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*_ALIKE, "finish_reasons")
-"""Gives what rows of one rollup have in common; where they differ in it, they may be of one still."""
-
-
-def empty_rollup(hour: datetime, shared: tuple[Any, ...]) -> dict[str, Any]:
-    """Give the rollup of rows that ended in an hour and are `alike`, before anything is counted in."""
-    return {"hour": hour, **_group(shared), **_ZEROS}
-
-
-@lru_cache(_KEPT)
-def _group(shared: tuple[Any, ...]) -> Mapping[str, Any]:
-    *told, reasons = shared
-    cut_short = not LENGTH_STOPS.isdisjoint(msgspec.json.decode(reasons))
-    group = {**dict(zip(_ALIKE, told, strict=True)), "cut_short": cut_short}
-    return {**group, "digest": _digest(group)}
-
-
-def count_in(rollup: dict[str, Any], rows: Sequence[Mapping[str, Any]], times: int = 1) -> None:
-    """Add to a rollup what rows add that are `alike`; with `times` -1, take it away."""
-    outcome, source = rows[0]["outcome"], rows[0]["usage_source"]
-    rollup["requests"] += times * len(rows)
-    rollup["errors"] += times * len(rows) * (outcome != Outcome.OK)
-    counted = source in COUNTED
-    seconds, usd = rollup["duration_s"], rollup["cost_usd"]
-    for row in rows:
-        seconds += times * row["duration_s"]
-        if row["cost_usd"]:
-            usd += times * row["cost_usd"]
-        if counted:
-            _count(_KINDS, row["usage"], rollup, times)
-        if row["units"] != _NOTHING:
-            _count(_UNITS, row["units"], rollup, times)
-    rollup["duration_s"], rollup["cost_usd"] = seconds, usd
-
-
-def _count(names: frozenset[str], told: str, rollup: dict[str, Any], times: int) -> None:
-    for name, number in _decode(told).items():
-        if name in names:
-            rollup[name] += times * number
-
-
-_HOUR = timedelta(hours=1)
-_KINDS, _UNITS = frozenset(KINDS), frozenset(UNITS)
-_decode = msgspec.json.Decoder().decode
-_ZEROS: Mapping[str, Any] = {
-    **dict.fromkeys(SUMS, 0),
-    **dict.fromkeys(("duration_s", *UNITS), 0.0),
-    "cost_usd": Decimal(0),
-}
-
-
-def _digest(group: Mapping[str, Any]) -> str:
-    named = [str(group[name]) for name in GROUP if name != "hour"]
-    return hashlib.blake2b(msgspec.json.encode(named), digest_size=16).hexdigest()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from meter.exchange import Exchange
-    from meter.ledger.schema import Tables
+    from meter.ledger.schema import Row, Tables
 
 __all__ = ["Entry", "Plan", "Writer"]
 
@@ -72,7 +72,7 @@ _ROW_ERRORS = (
 class Entry(NamedTuple):
     """An exchange and its row."""
 
-    row: dict[str, Any]
+    row: Row
     exchange: Exchange
 
 
@@ -172,7 +172,7 @@ class Writer:
         if self._spill is None:
             return entries
         try:
-            kept = self._spill.put(entry.row for entry in entries)
+            kept = self._spill.put(entry.row.columns for entry in entries)
         except OSError as error:
             self._tell(error)
             return entries
@@ -266,7 +266,7 @@ class Writer:
         self._kept([exchange for row in rows if (exchange := _exchange(row)) is not None])
         return True
 
-    def _commit(self, database: Database, rows: Sequence[dict[str, Any]]) -> None:
+    def _commit(self, database: Database, rows: Sequence[Row | dict[str, Any]]) -> None:
         try:
             self._add(database, rows)
         except Exception as error:
@@ -275,7 +275,7 @@ class Writer:
             for row in rows:
                 self._add_alone(database, row)
 
-    def _add_alone(self, database: Database, row: dict[str, Any]) -> None:
+    def _add_alone(self, database: Database, row: Row | dict[str, Any]) -> None:
         try:
             self._add(database, [row])
         except Exception as error:
@@ -283,7 +283,7 @@ class Writer:
                 raise
             self.lost(error)
 
-    def _add(self, database: Database, rows: Sequence[dict[str, Any]]) -> None:
+    def _add(self, database: Database, rows: Sequence[Row | dict[str, Any]]) -> None:
         with database.writing() as connection:
             add(connection, database.tables, rows, rollups=self._plan.rollups)
 

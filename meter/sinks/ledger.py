@@ -1,7 +1,7 @@
 """Keeps exchanges in the ledger, whatever becomes of the database, and without anybody waiting for it.
 
 Three hands, each of which may be slow without holding up the one before it. Whoever serves puts an exchange
-into a queue. The collector, a thread, makes rows of what is there every tenth of a second, and offers them to
+into a queue. The collector, a thread, makes rows of what is there a few times a second, and offers them to
 `meter.ledger.writer`, another thread, which has a moment to commit them; after that they go to a file, where
 they outlive a kill. What is slow to import is imported when a sink is made, before anybody is served: what
 comes first is to outlive a kill as well.
@@ -34,6 +34,9 @@ _QUEUE = 10_000
 
 _PAUSE_SECONDS = 0.1
 """So long exchanges gather before they are collected."""
+
+_APART_SECONDS = 0.25
+"""So long is from one collection to the next at least: a batch of a few rows costs what one of many does."""
 
 _AGAIN_SECONDS = 0.5
 """So long is waited where there is room neither in the database nor in the spill."""
@@ -120,9 +123,11 @@ class LedgerSink:
 
     def _collect(self) -> None:
         writer = self._writer
+        due = 0.0
         while not self._off and not self._closing.is_set():
             first = self._queue.get()
-            self._closing.wait(_PAUSE_SECONDS)
+            self._closing.wait(max(_PAUSE_SECONDS, due - time.monotonic()))
+            due = time.monotonic() + _APART_SECONDS
             self._pass_on(writer, self._entries(writer, first))
         self._pass_on(writer, self._entries(writer, None))
         writer.close(min(self._until, time.monotonic() + _CLOSE_SECONDS))

@@ -30,7 +30,8 @@ from stage import until
 
 from meter.exchange import KINDS
 from meter.ledger.database import Database
-from meter.ledger.schema import SUMS, rollup_of
+from meter.ledger.schema import SUMS
+from meter.ledger.sums import rollup_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import an_exchange
+from ledgers import an_exchange, columns
 from msgspec.structs import replace
 from sqlalchemy import delete, select, text
 
@@ -29,7 +29,8 @@ from meter.ledger.database import (
     adjust,
     open_database,
 )
-from meter.ledger.schema import GROUP, SUMS, rollup_of, row
+from meter.ledger.schema import GROUP, SUMS
+from meter.ledger.sums import rollup_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,7 +85,7 @@ def _rounded(sums: dict[str, Any]) -> dict[str, Any]:
 def keep(database: Database, rows: list[dict[str, Any]], **options: bool) -> list[Any]:
     """Add rows in a transaction of their own; return the ids of the new ones."""
     with database.writing() as connection:
-        return [new["id"] for new in add(connection, database.tables, rows, **options)]
+        return [new.id for new in add(connection, database.tables, rows, **options)]
 
 
 # --- what is kept ---
@@ -99,7 +100,7 @@ def test_every_column_comes_back(database: Database) -> None:
         an_exchange(cost_usd=Decimal(usd), provider_cost_usd=Decimal(usd))
         for usd in ("0", "0.000000000001", "8999999.999999999999")
     ]
-    rows = [row(x) for x in (BARE, an_exchange(), *extremes)]
+    rows = [columns(x) for x in (BARE, an_exchange(), *extremes)]
     keep(database, rows)
     assert sorted(rows, key=lambda r: r["id"]) == exchanges(database)
 
@@ -107,7 +108,9 @@ def test_every_column_comes_back(database: Database) -> None:
 def test_hostile_texts_come_back(database: Database) -> None:
     """No text is too strange or too long to be kept beside others."""
     rows = [
-        row(an_exchange(key=t, path=t, model=t, upstream=t, tags={"team": t, t: "x"}, finish_reasons=(t,)))
+        columns(
+            an_exchange(key=t, path=t, model=t, upstream=t, tags={"team": t, t: "x"}, finish_reasons=(t,))
+        )
         for t in HOSTILE
     ]
     keep(database, rows)
@@ -115,9 +118,31 @@ def test_hostile_texts_come_back(database: Database) -> None:
     assert sums(rows) == rollups(database)
 
 
+def test_many_alike_come_back(database: Database) -> None:
+    """Rows of which many are alike are kept each by itself, whichever of them know what, or are there."""
+    seldom = (
+        "trace_id",
+        "cost_usd",
+        "provider_cost_usd",
+        "ttft_s",
+        "overhead_request_s",
+        "upstream_request_id",
+    )
+    exchanges_ = [
+        an_exchange(id=f"{n:036}", duration_s=n / 8, **{name: None for name in seldom if n % len(name) == 0})
+        for n in range(300)
+    ]
+    rows = [columns(replace(one, model="m") if n % 7 == 0 else one) for n, one in enumerate(exchanges_)]
+    keep(database, rows[100:110])
+
+    assert [row["id"] for row in rows[:100] + rows[110:]] == keep(database, rows)
+    assert rows == exchanges(database)
+    assert sums(rows) == rollups(database)
+
+
 def test_rows_are_added_once(database: Database) -> None:
     """A row that is there is not added again, and neither is what it adds to a rollup."""
-    first, second, third = sorted((row(an_exchange()) for _ in range(3)), key=lambda r: r["id"])
+    first, second, third = sorted((columns(an_exchange()) for _ in range(3)), key=lambda r: r["id"])
     assert [first["id"], second["id"]] == keep(database, [second, first, second])
     assert [] == keep(database, [first])
     assert [third["id"]] == keep(database, [first, third, second])
@@ -128,7 +153,7 @@ def test_rows_are_added_once(database: Database) -> None:
 
 def test_without_rollups(database: Database) -> None:
     """Rollups are left out where nobody wants them."""
-    kept = row(an_exchange())
+    kept = columns(an_exchange())
     assert [kept["id"]] == keep(database, [kept], rollups=False)
     assert {} == rollups(database)
 
@@ -164,7 +189,7 @@ def test_rollups_are_sums(database: Database, batches: list[list[Exchange]]) -> 
     """Rollups are the sums of the rows, however those came, once or twice."""
     emptied(database)
     for batch in (*batches, *batches[:1]):
-        keep(database, [row(x) for x in batch])
+        keep(database, [columns(x) for x in batch])
     kept = exchanges(database)
     assert len({x.id for batch in batches for x in batch}) == len(kept)
     assert sums(kept) == rollups(database)
@@ -178,8 +203,8 @@ def test_rollups_are_sums(database: Database, batches: list[list[Exchange]]) -> 
 def test_adjusted_rollups_are_sums(database: Database, pairs: list[tuple[Exchange, Exchange]]) -> None:
     """Rollups move with rows that change, and those with nothing left in them go."""
     emptied(database)
-    before = [row(x) for x, _ in pairs]
-    after = [row(replace(y, id=x.id)) for x, y in pairs]
+    before = [columns(x) for x, _ in pairs]
+    after = [columns(replace(y, id=x.id)) for x, y in pairs]
     keep(database, before)
     with database.writing() as connection:
         adjust(connection, database.tables, before, after)
@@ -192,7 +217,7 @@ def test_adjusted_rollups_are_sums(database: Database, pairs: list[tuple[Exchang
 
 def test_adjusted_without_rollups(database: Database) -> None:
     """Rows that were written without rollups get none when they change."""
-    before = row(an_exchange())
+    before = columns(an_exchange())
     keep(database, [before], rollups=False)
     with database.writing() as connection:
         adjust(connection, database.tables, [before], [{**before, "model": "b"}])
@@ -204,7 +229,7 @@ def test_adjusted_without_rollups(database: Database) -> None:
 
 def test_writers_at_once(database: Database) -> None:
     """Writers of the same rows and rollups in different orders neither fail nor count twice."""
-    rows = [row(an_exchange(model=f"m{n % 7}", key=f"k{n % 5}")) for n in range(400)]
+    rows = [columns(an_exchange(model=f"m{n % 7}", key=f"k{n % 5}")) for n in range(400)]
 
     def write(number: int) -> int:
         shuffled = rows[number * 100 :] + rows[: number * 100]
@@ -220,7 +245,7 @@ def test_writers_at_once(database: Database) -> None:
 def test_readers_do_not_wait(database: Database) -> None:
     """What is read while somebody writes is what was there before."""
     with database.writing() as connection:
-        add(connection, database.tables, [row(an_exchange())])
+        add(connection, database.tables, [columns(an_exchange())])
         assert [] == exchanges(database)
     assert 1 == len(exchanges(database))
 
@@ -247,7 +272,7 @@ def test_sqlite_file(tmp_path: Path) -> None:
 def test_money_in_sqlite(tmp_path: Path) -> None:
     """Money is a whole number of 10^-12 USD in SQLite, and times are texts as in the log."""
     database = open_database(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
-    keep(database, [row(an_exchange(started_at=1_760_000_000, duration_s=0.5))])
+    keep(database, [columns(an_exchange(started_at=1_760_000_000, duration_s=0.5))])
     database.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as plain:
         asked = "SELECT typeof(cost_pico_usd), cost_pico_usd, timestamp, usage FROM exchanges"
@@ -261,7 +286,7 @@ def test_times_in_postgresql(server: Server) -> None:
     server.say("ALTER DATABASE postgres SET timezone = 'Asia/Kolkata'")
     database = open_database(server.fresh(), create=True)
     server.say("ALTER DATABASE postgres RESET timezone")
-    keep(database, [row(an_exchange())])
+    keep(database, [columns(an_exchange())])
     assert UTC.utcoffset(None) == exchanges(database)[0]["timestamp"].utcoffset()
     assert datetime.now(UTC).year == exchanges(database)[0]["timestamp"].year
     database.close()

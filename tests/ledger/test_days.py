@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger.kept import a_chat, at, forget, keep
+from ledgers import columns
 from sqlalchemy import func, select, text
 
 from meter.exchange import KINDS, UNITS, Outcome, PriceStatus
 from meter.ledger.database import add, adjust, open_database
 from meter.ledger.days import DAY, Span, day_of, fold, spans, unfolded
 from meter.ledger.reading import FIELDS, Usage, missing, spent, usage
-from meter.ledger.schema import row
 from meter.ledger.writer import Plan, Writer
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _requests(database: Database, until: datetime) -> int:
 
 def test_what_changes_unfolds_its_day(database: Database) -> None:
     """A row that is settled anew is told as it has become."""
-    before = row(a_chat())
+    before = columns(a_chat())
     with database.writing() as connection:
         add(connection, database.tables, [before])
     fold_all(database)
@@ -247,7 +247,7 @@ def test_who_folds_waits_for_who_writes(database: Database) -> None:
     folding = Thread(target=fold, args=(database, MIDNIGHT - DAY))
 
     with database.writing() as connection:
-        add(connection, database.tables, [row(a_chat(at(minutes=1)))])
+        add(connection, database.tables, [columns(a_chat(at(minutes=1)))])
         folding.start()
         folding.join(0.2)
         waits = folding.is_alive()

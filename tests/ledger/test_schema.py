@@ -7,22 +7,23 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ledgers import an_exchange
+from ledgers import an_exchange, columns
 
 from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
-from meter.ledger.schema import GROUP, SUMS, exchange_of, rollup_of, row, tables
+from meter.ledger.schema import GROUP, SUMS, exchange_of, tables
+from meter.ledger.sums import rollup_of
 from meter.telling import rfc3339
 
 
 def test_row_has_every_column() -> None:
     """A row has the columns of the table, on both databases."""
     for kind in ("sqlite", "postgresql"):
-        assert set(tables(kind).exchanges.columns.keys()) == set(row(an_exchange()))
+        assert set(tables(kind).exchanges.columns.keys()) == set(columns(an_exchange()))
 
 
 def test_rollup_has_every_column() -> None:
     """A rollup has the columns of the table: what it is by, its digest, and what it adds up."""
-    rollup = rollup_of(row(an_exchange()))
+    rollup = rollup_of(columns(an_exchange()))
     assert set(tables("sqlite").rollups.columns.keys()) == set(rollup)
     assert {*GROUP, "digest", *SUMS} == set(rollup)
 
@@ -32,7 +33,7 @@ def test_exchange_comes_back() -> None:
     known = an_exchange(started_at=1_760_000_000.25, duration_s=0.5)
     bare = Exchange(id="1", started_at=1_760_000_000.5, method="GET", path="/", outcome=Outcome.REJECTED)
     for exchange in (known, bare):
-        assert exchange == exchange_of(row(exchange))
+        assert exchange == exchange_of(columns(exchange))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_exchange_comes_back() -> None:
 )
 def test_hostile_texts(text: str) -> None:
     """A text is one that every database takes, wherever it stands."""
-    kept = row(
+    kept = columns(
         an_exchange(
             key=text, path=text, request_model=text, tags={text: text, "team": text}, finish_reasons=(text,)
         )
@@ -57,7 +58,7 @@ def test_hostile_texts(text: str) -> None:
 @pytest.mark.parametrize("usd", [Decimal("9000000.000000000001"), Decimal(10) ** 30])
 def test_absurd_costs(usd: Decimal) -> None:
     """A cost that no column holds is unknown, and is said to be."""
-    kept = row(an_exchange(cost_usd=usd, provider_cost_usd=usd))
+    kept = columns(an_exchange(cost_usd=usd, provider_cost_usd=usd))
     assert (None, None, "missing") == (kept["cost_usd"], kept["provider_cost_usd"], kept["price_status"])
 
 
@@ -65,7 +66,7 @@ def test_absurd_counts() -> None:
     """A count beyond all reason is unknown; those beside it are kept."""
     usage = {"input": 2**63, "output": 2**53}
     units = {"images": float("inf"), "searches": float("nan"), "characters": 3}
-    kept = row(an_exchange(usage=usage, units=units))
+    kept = columns(an_exchange(usage=usage, units=units))
     assert ('{"output":9007199254740992}', '{"characters":3}') == (kept["usage"], kept["units"])
 
 
@@ -74,7 +75,7 @@ def test_absurd_counts() -> None:
 )
 def test_cut_short(reasons: tuple[str, ...], *, cut: bool) -> None:
     """A rollup knows whether a choice ended for its length."""
-    assert rollup_of(row(an_exchange(finish_reasons=reasons)))["cut_short"] is cut
+    assert rollup_of(columns(an_exchange(finish_reasons=reasons)))["cut_short"] is cut
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_cut_short(reasons: tuple[str, ...], *, cut: bool) -> None:
 )
 def test_rollup_counts(source: UsageSource, *, counted: bool) -> None:
     """A rollup adds up tokens that were counted, units, and costs that are known."""
-    rollup = rollup_of(row(an_exchange(usage_source=source, cost_usd=None, units={"images": 2})))
+    rollup = rollup_of(columns(an_exchange(usage_source=source, cost_usd=None, units={"images": 2})))
     tokens = {"input": 1000, "input_cached": 200, "output": 50} if counted else {}
     assert {kind: tokens.get(kind, 0) for kind in KINDS} == {kind: rollup[kind] for kind in KINDS}
     assert {**dict.fromkeys(UNITS, 0), "images": 2} == {unit: rollup[unit] for unit in UNITS}
@@ -118,12 +119,12 @@ def test_digest(change: dict[str, Any]) -> None:
 
 
 def _digest(exchange: Exchange) -> str:
-    digest: str = rollup_of(row(exchange))["digest"]
+    digest: str = rollup_of(columns(exchange))["digest"]
     return digest
 
 
 def test_moments() -> None:
     """A moment is written in UTC, to the microsecond, as in the log."""
-    kept = row(an_exchange(started_at=1_760_000_000, duration_s=0.25))
+    kept = columns(an_exchange(started_at=1_760_000_000, duration_s=0.25))
     assert "2025-10-09T08:53:20.250000Z" == rfc3339(kept["timestamp"])
     assert kept["timestamp"].replace(minute=0, second=0, microsecond=0) == rollup_of(kept)["hour"]

@@ -13,9 +13,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledgers import an_exchange
+from ledgers import an_exchange, columns
 
-from meter.ledger.schema import row
 from meter.ledger.spill import Spill
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def spill(tmp_path: Path) -> Iterator[Spill]:
 
 def some(count: int) -> list[dict[str, Any]]:
     """Give rows."""
-    return [row(an_exchange()) for _ in range(count)]
+    return [columns(an_exchange()) for _ in range(count)]
 
 
 def all_of(spill: Spill, most: int = 1000) -> list[dict[str, Any]]:
@@ -71,7 +70,11 @@ def test_every_column_comes_back(spill: Spill) -> None:
         "key": "\r\n\x85 \u2028 \U0001f600",
         "tags": {},
     }
-    rows = [row(an_exchange()), row(an_exchange(**bare)), row(an_exchange(cost_usd=Decimal("1E-12")))]
+    rows = [
+        columns(an_exchange()),
+        columns(an_exchange(**bare)),
+        columns(an_exchange(cost_usd=Decimal("1E-12"))),
+    ]
     spill.put(rows)
     assert rows == all_of(spill)
 
@@ -244,10 +247,9 @@ PUT_AND_DIE = """
 import os, sys
 sys.path[:0] = ["tests", "."]
 from pathlib import Path
-from ledgers import an_exchange
-from meter.ledger.schema import row
+from ledgers import an_exchange, columns
 from meter.ledger.spill import Spill
-Spill(Path(sys.argv[1]), sys.argv[2]).put([row(an_exchange())] * 100)
+Spill(Path(sys.argv[1]), sys.argv[2]).put([columns(an_exchange())] * 100)
 os.kill(os.getpid(), 9)
 """
 

@@ -13,13 +13,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledgers import an_exchange, postgresql
+from ledgers import an_exchange, columns, postgresql
 from sqlalchemy import func, select, text
 from stage import until
 
 from meter.ledger import writer
 from meter.ledger.database import Database, LedgerDeniedError, add, open_database
-from meter.ledger.schema import row
 from meter.ledger.spill import Spill
 from meter.sinks import ledger as module
 from meter.sinks.ledger import LedgerSink
@@ -341,8 +340,8 @@ def test_full_database(lite: str, tmp_path: Path) -> None:
 def test_spilled_by_another_version(lite: str, tmp_path: Path) -> None:
     """Spilled rows that know other columns are kept, and lines that are no rows are counted."""
     spill = Spill(tmp_path, str(Database(lite)))
-    kept = {name: value for name, value in row(an_exchange()).items() if name != "provider"}
-    spill.put([{**kept, "tomorrow": 1}, {"id": "no row"}, {**row(an_exchange()), "tags": None}])
+    kept = {name: value for name, value in columns(an_exchange()).items() if name != "provider"}
+    spill.put([{**kept, "tomorrow": 1}, {"id": "no row"}, {**columns(an_exchange()), "tags": None}])
     spill.close()
     with sinking(lite, spill=tmp_path) as (_, heard):
         until(lambda: heard.dropped == 2 and not spills(tmp_path))
@@ -382,8 +381,8 @@ def test_retention(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     database = open_database(url, create=True)
     old, new = an_exchange(started_at=1_760_000_000), an_exchange()
     with database.writing() as connection:
-        ancient = [row(old) | {"id": f"{n:036}", "path": "/" * 500} for n in range(1000)]
-        add(connection, database.tables, [*ancient, row(new)])
+        ancient = [columns(old) | {"id": f"{n:036}", "path": "/" * 500} for n in range(1000)]
+        add(connection, database.tables, [*ancient, columns(new)])
     with sinking(url, retention=3600) as (_, heard):
         until(lambda: counted(url) == 1, seconds=20)
     with database.engine.connect() as connection:
@@ -401,7 +400,7 @@ TELL_AND_DIE = """
 import os, sys, time
 sys.path[:0] = ["tests", "."]
 from pathlib import Path
-from ledgers import an_exchange
+from ledgers import an_exchange, columns
 from meter.sinks.ledger import LedgerSink
 sink = LedgerSink(sys.argv[1], retention=1e9, rollups=True, spill=Path(sys.argv[2]), on_drop=lambda: None,
     on_error=lambda _: None)
