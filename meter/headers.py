@@ -94,7 +94,7 @@ _NAMES_BYTES = 2048
 _CHOICES = 4
 _CONNECTION_BYTES = 64
 
-_layouts: dict[tuple[bytes, ...], Layout] = {}
+_layouts: dict[bytes, Layout] = {}
 
 
 class Head(Fields):
@@ -104,22 +104,24 @@ class Head(Fields):
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]], known: Layout | None = None) -> None:
         list.__init__(self, fields)  # `super()` takes half as long again
-        self.layout = known or _layout(self)
+        if known is None:
+            # One text is sooner looked up than many. None that is kept has a line feed in a name, so that one
+            # that has is told by the number of its names.
+            names = b"\n".join(map(_name, self))
+            known = _layouts.get(names)
+            if known is None or len(known.lower) != len(self):
+                known = _laid_out(names, self)
+        self.layout = known
 
 
 def layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
     """Return what stands where among fields."""
-    return fields.layout if isinstance(fields, Head) else _layout(fields)
+    return fields.layout if isinstance(fields, Head) else Head(fields).layout
 
 
-def _layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
-    names = tuple(map(_name, fields))
-    return _layouts.get(names) or _laid_out(names)
-
-
-def _laid_out(names: tuple[bytes, ...]) -> Layout:
-    made = Layout(names)
-    if len(names) <= _NAMES and sum(map(len, names)) <= _NAMES_BYTES:
+def _laid_out(names: bytes, fields: Fields) -> Layout:
+    made = Layout([name for name, _ in fields])
+    if len(fields) <= _NAMES and len(names) <= _NAMES_BYTES and names.count(b"\n") == len(fields) - 1:
         if len(_layouts) >= _LAYOUTS:
             _layouts.clear()
         _layouts[names] = made

@@ -81,6 +81,8 @@ class Admission:
         self._keys = _Values(limits.key, keys)
         self._tags = [(name, _Values(limits.tag)) for name in self.label_names]
         self._id_sets = _IdSets(limits.id_sets)
+        self._settled: dict[tuple[str | None, ...], tuple[str, ...]] = {}
+        """What is shown as it is told, which it will be for ever: as many as there are combinations."""
 
     def succeed(self, older: Admission) -> None:
         """Go on where `older` ended, whose tags are the same: what it let in is shown, its folds count."""
@@ -103,6 +105,13 @@ class Admission:
 
     def id_labels(self, exchange: Exchange) -> tuple[str, ...]:
         """Values of `names` for an exchange; call it once for each, as it admits and counts."""
+        told: tuple[str | None, ...] = (exchange.upstream, exchange.operation, exchange.model, exchange.key)
+        if self._tags:
+            told += tuple([exchange.tags.get(name) for name in self.label_names])
+        return self._settled.get(told) or self._weighed(exchange, told)
+
+    def _weighed(self, exchange: Exchange, told: tuple[str | None, ...]) -> tuple[str, ...]:
+        """Give what to show; where nothing of it can change or count any more, remember it."""
         earned = _earned(exchange)
         wanted = (
             exchange.upstream,
@@ -117,6 +126,8 @@ class Admission:
         shown = self._id_sets.show(wanted)
         if shown is not wanted:
             self._count_folds(wanted, shown)
+        elif all(value is None or value == name for value, name in zip(told, wanted, strict=True)):
+            self._settled[told] = shown
         return shown
 
     def _show(self, label: str, values: _Values, value: str | None, *, earned: bool) -> str:

@@ -78,12 +78,12 @@ def test_knows_who_wants_a_websocket(method: str, fields: Fields, *, expected: b
     assert expected == wants_websocket(method, fields)
 
 
-_NAMES = st.sampled_from([b"Host", b"HOST", b"x-a", b"X-A", b"Connection", b"connection", b"TE", b"Expect"])
+_NAMES = st.sampled_from([b"Host", b"HOST", b"x-a", b"x", b"Connection", b"connection", b"TE", b"x\nx"])
 _VALUES = st.sampled_from([b"a", b"", b"close", b"keep-alive, X-a", b" HOST ,", b"x" * 80 + b", x-a"])
 _FIELDS = st.lists(st.tuples(_NAMES, _VALUES), max_size=6)
 
 
-@given(_FIELDS, st.sampled_from([Head, list]), st.sets(st.sampled_from([b"expect", b"x-a"])))
+@given(_FIELDS, st.sampled_from([Head, list]), st.sets(st.sampled_from([b"x", b"x-a"])))
 def test_finds_what_a_search_finds(fields: Fields, kind: type[Fields], but: set[bytes]) -> None:
     """What is looked up by a layout, kept or not, is what going through all fields finds."""
     nominated = {
@@ -100,7 +100,7 @@ def test_finds_what_a_search_finds(fields: Fields, kind: type[Fields], but: set[
 
         assert travelling == found
         assert [name.lower() for name, _ in travelling] == [*layout(found).lower]
-        for name in (b"host", b"x-a", b"connection", b"te"):
+        for name in (b"host", b"x-a", b"connection", b"te", b"x"):
             told = [value for each, value in fields if each.lower() == name]
 
             assert told == values(came, name)
@@ -124,7 +124,7 @@ def test_replaces_the_first_and_drops_the_others(fields: Fields, kind: type[Fiel
 
 def test_what_is_kept_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither many different heads, nor long ones, nor many values of Connection are all remembered."""
-    kept: dict[tuple[bytes, ...], headers.Layout] = {}
+    kept: dict[bytes, headers.Layout] = {}
     monkeypatch.setattr(headers, "_layouts", kept)
     for number in range(1000):
         layout([(b"x-%d" % number, b"")])
@@ -134,7 +134,7 @@ def test_what_is_kept_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         end_to_end([(b"Connection", b"x-%d" % number)])
 
     assert len(kept) <= 256
-    assert max(sum(map(len, names)) for names in kept) <= 2048
+    assert max(map(len, kept)) <= 2048
     assert len(layout([(b"Connection", b"")])._choices) <= 4
 
 
