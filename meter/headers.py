@@ -24,6 +24,7 @@ __all__ = [
     "end_to_end",
     "first",
     "forwarded",
+    "head",
     "layout",
     "media_type",
     "replace",
@@ -98,25 +99,28 @@ _layouts: dict[bytes, Layout] = {}
 
 
 class Head(Fields):
-    """Fields that are asked for more than once, and that nobody alters: where each stands is found once."""
+    """Fields that are asked for more than once, and that nobody alters; `head` makes it."""
 
     __slots__ = ("layout",)
+    layout: Layout
 
-    def __init__(self, fields: Iterable[tuple[bytes, bytes]], known: Layout | None = None) -> None:
-        list.__init__(self, fields)  # `super()` takes half as long again
-        if known is None:
-            # One text is sooner looked up than many. None that is kept has a line feed in a name, so that one
-            # that has is told by the number of its names.
-            names = b"\n".join(map(_name, self))
-            known = _layouts.get(names)
-            if known is None or len(known.lower) != len(self):
-                known = _laid_out(names, self)
-        self.layout = known
+
+def head(fields: Iterable[tuple[bytes, bytes]]) -> Head:
+    """Return fields together with what stands where among them."""
+    made = Head(fields)
+    # One text is sooner looked up than many. None that is kept has a line feed in a name, so that the number
+    # of names tells one that has.
+    names = b"\n".join(map(_name, made))
+    known = _layouts.get(names)
+    if known is None or len(known.lower) != len(made):
+        known = _laid_out(names, made)
+    made.layout = known
+    return made
 
 
 def layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
     """Return what stands where among fields."""
-    return fields.layout if isinstance(fields, Head) else Head(fields).layout
+    return fields.layout if isinstance(fields, Head) else head(fields).layout
 
 
 def _laid_out(names: bytes, fields: Fields) -> Layout:
@@ -147,9 +151,11 @@ def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 def end_to_end(fields: Fields, but: frozenset[bytes] = _NONE) -> Fields:
     """Return the fields that travel, in their order and spelling; none called any of `but` (lower case)."""
     known = layout(fields)
-    connection = tuple([fields[place][1] for place in known.places.get(b"connection", ())])
+    places = known.places.get(b"connection")
+    connection = tuple([fields[place][1] for place in places]) if places else ()
     staying, left = known.travelling(connection, but)
-    out = Head(fields, left)
+    out = Head(fields)
+    out.layout = left
     for place in staying:
         del out[place]
     return out
