@@ -17,7 +17,8 @@ from meter.trace import carrying
 from meter.upstream import TimedOutError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
+    from typing import Any
 
     from meter.headers import Fields
     from meter.settings import Settings
@@ -41,14 +42,24 @@ class Dispatch:
         self._state = state
         self._refusals = Refusals()
 
-    async def send(
+    def send(
         self, passage: Passage, origin: str, target: str, body: bytes | AsyncIterator[bytes] | None
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         """Send the request, asking for usage where that is due; where it is refused, again as it came."""
         place, fields = (origin, target), self._request_fields(passage)
         asking = self._asking(passage)
         if asking is None:
-            return await self._attempt(passage, place, fields, body)
+            return self._attempt(passage, place, fields, body)
+        return self._ask(passage, place, fields, body, asking)
+
+    async def _ask(
+        self,
+        passage: Passage,
+        place: tuple[str, str],
+        fields: Fields,
+        body: bytes | AsyncIterator[bytes] | None,
+        asking: bytes,
+    ) -> Answer:
         passage.asked = True
         answer = await self._attempt(passage, place, _asking_fields(fields, len(asking)), asking)
         if not await _is_refusal(answer):
@@ -74,8 +85,11 @@ class Dispatch:
 
     def _asking(self, passage: Passage) -> bytes | None:
         """Return the body that asks for usage, None where the client's own is to go up."""
-        request, upstream = passage.request, self._upstreams[passage.upstream]
-        if request.asking is None or upstream.usage == "never":
+        request = passage.request
+        if request.asking is None:
+            return None
+        upstream = self._upstreams[passage.upstream]
+        if upstream.usage == "never":
             return None
         if upstream.usage == "auto" and (
             upstream.tells_usage or self._refusals.knows(passage.upstream, request.model, time.monotonic())

@@ -24,6 +24,7 @@ __all__ = [
     "end_to_end",
     "first",
     "forwarded",
+    "head",
     "layout",
     "lines",
     "media_type",
@@ -95,32 +96,37 @@ _NAMES_BYTES = 2048
 _CHOICES = 4
 _CONNECTION_BYTES = 64
 
-_layouts: dict[tuple[bytes, ...], Layout] = {}
+_layouts: dict[bytes, Layout] = {}
 
 
 class Head(Fields):
-    """Fields that are asked for more than once, and that nobody alters: where each stands is found once."""
+    """Fields that are asked for more than once, and that nobody alters; `head` makes it."""
 
     __slots__ = ("layout",)
+    layout: Layout
 
-    def __init__(self, fields: Iterable[tuple[bytes, bytes]], known: Layout | None = None) -> None:
-        list.__init__(self, fields)  # `super()` takes half as long again
-        self.layout = known or _layout(self)
+
+def head(fields: Iterable[tuple[bytes, bytes]]) -> Head:
+    """Return fields together with what stands where among them."""
+    made = Head(fields)
+    # One text is sooner looked up than many. None that is kept has a line feed in a name, so that the number
+    # of names tells one that has.
+    names = b"\n".join(map(_name, made))
+    known = _layouts.get(names)
+    if known is None or len(known.lower) != len(made):
+        known = _laid_out(names, made)
+    made.layout = known
+    return made
 
 
 def layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
     """Return what stands where among fields."""
-    return fields.layout if isinstance(fields, Head) else _layout(fields)
+    return fields.layout if isinstance(fields, Head) else head(fields).layout
 
 
-def _layout(fields: Sequence[tuple[bytes, bytes]]) -> Layout:
-    names = tuple(map(_name, fields))
-    return _layouts.get(names) or _laid_out(names)
-
-
-def _laid_out(names: tuple[bytes, ...]) -> Layout:
-    made = Layout(names)
-    if len(names) <= _NAMES and sum(map(len, names)) <= _NAMES_BYTES:
+def _laid_out(names: bytes, fields: Fields) -> Layout:
+    made = Layout([name for name, _ in fields])
+    if len(fields) <= _NAMES and len(names) <= _NAMES_BYTES and names.count(b"\n") == len(fields) - 1:
         if len(_layouts) >= _LAYOUTS:
             _layouts.clear()
         _layouts[names] = made
@@ -146,9 +152,11 @@ def first(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 def end_to_end(fields: Fields, but: frozenset[bytes] = _NONE) -> Fields:
     """Return the fields that travel, in their order and spelling; none called any of `but` (lower case)."""
     known = layout(fields)
-    connection = tuple([fields[place][1] for place in known.places.get(b"connection", ())])
+    places = known.places.get(b"connection")
+    connection = tuple([fields[place][1] for place in places]) if places else ()
     staying, left = known.travelling(connection, but)
-    out = Head(fields, left)
+    out = Head(fields)
+    out.layout = left
     for place in staying:
         del out[place]
     return out

@@ -139,21 +139,26 @@ class _Ring:
         self._width = width_s
         self._cells = [Cell(-1)] * (span_s // width_s + _SPARE)
         self._leave = leave
+        self._last = Cell(-width_s - 1)
+        """The one that was asked for last, most likely the next as well."""
 
     def cell(self, second: int) -> Cell:
         """Give the cell that a second belongs to."""
+        if 0 <= second - self._last.at < self._width:
+            return self._last
         number, past = divmod(second, self._width)
         place = number % len(self._cells)
         cell = self._cells[place]
         if cell.at != second - past:
             self._leave(cell)
             cell = self._cells[place] = Cell(second - past)
+        self._last = cell
         return cell
 
     def add(self, cell: Cell) -> None:
         """Add a cell to the one that it belongs to, by a new one: who has a snapshot keeps what he has."""
         here = self.cell(cell.at)
-        self._cells[here.at // self._width % len(self._cells)] = here + cell
+        self._last = self._cells[here.at // self._width % len(self._cells)] = here + cell
 
     def since(self, begin: int) -> list[Cell]:
         """Give the cells from a second on, in no order; those in which nothing is may be left out."""

@@ -66,10 +66,11 @@ def read(headers: Sequence[tuple[bytes, bytes]], now: float) -> tuple[RateLimit,
         return ()
     facts: dict[str, dict[str, float]] = {}
     for (_, value), name in zip(headers, known.lower, strict=True):
-        if name in _KNOWN:
-            resource, fact = _KNOWN[name]
-            number = _seconds(value, now) if fact == "reset_seconds" else _count(value)
-            if number is not None:
+        if (told := _KNOWN.get(name)) is not None:
+            resource, fact = told
+            resets = fact == "reset_seconds"
+            number = _seconds(value, now) if resets else _count(value)
+            if number is not None and 0 <= number <= (_LONGEST_RESET if resets else _MOST):
                 facts.setdefault(resource, {})[fact] = number
     if _BARE in facts:
         facts["requests"] = {**facts[_BARE], **facts.get("requests", {})}
@@ -78,30 +79,24 @@ def read(headers: Sequence[tuple[bytes, bytes]], now: float) -> tuple[RateLimit,
 
 def _count(value: bytes) -> float | None:
     if value.isdigit() and len(value) <= _LONGEST_WHOLE:  # nearly all are
-        return _bounded(float(value), _MOST)
+        return float(value)
     text = _text(value)
-    return _bounded(float(text), _MOST) if text is not None and _NUMBER.fullmatch(text) else None
+    return float(text) if text is not None and _NUMBER.fullmatch(text) else None
 
 
 def _seconds(value: bytes, now: float) -> float | None:
     text = _text(value)
-    return _bounded(_reset(text, now), _LONGEST_RESET) if text is not None else None
+    if text is None:
+        return None
+    duration = _duration(text)
+    if duration is not None:
+        return duration
+    return _from_number(float(text), now) if _NUMBER.fullmatch(text) else _from_time(text, now)
 
 
 def _text(value: bytes) -> str | None:
     text = value.decode("utf-8", "replace").strip()
     return text if len(text) <= _LONGEST_TEXT else None
-
-
-def _bounded(number: float | None, most: float) -> float | None:
-    return number if number is not None and 0 <= number <= most else None
-
-
-def _reset(text: str, now: float) -> float | None:
-    duration = _duration(text)
-    if duration is not None:
-        return duration
-    return _from_number(float(text), now) if _NUMBER.fullmatch(text) else _from_time(text, now)
 
 
 @lru_cache(_DURATIONS)

@@ -59,7 +59,8 @@ class State:
 
     def enter(self, upstream: str, operation: str) -> None:
         """Count an exchange in."""
-        self.in_flight[(upstream, operation)] = self.in_flight.get((upstream, operation), 0) + 1
+        pair = upstream, operation
+        self.in_flight[pair] = self.in_flight.get(pair, 0) + 1
 
     def leave(self, upstream: str, operation: str) -> None:
         """Count an exchange out."""
@@ -75,11 +76,11 @@ class State:
 
     def reached(self, upstream: str) -> None:
         """Note that an upstream answered."""
-        if upstream not in self._failures:
+        failures = self._failures.get(upstream)
+        if not failures:
             return
-        was_up = self._failures[upstream] < _FAILURES
         self._failures[upstream] = 0
-        if not was_up:
+        if failures >= _FAILURES:
             self._on_change(upstream, None)
 
     def missed(self, upstream: str, reason: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +12,10 @@ from meter import headers
 from meter.headers import (
     HOP_BY_HOP,
     Fields,
-    Head,
     end_to_end,
     first,
     forwarded,
+    head,
     layout,
     media_type,
     replace,
@@ -22,6 +24,9 @@ from meter.headers import (
     wants_websocket,
     without,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIELDS: Fields = [(b"Host", b"a"), (b"X-A", b"1"), (b"ACCEPT", b"x"), (b"x-a", b"2")]
 
@@ -78,13 +83,13 @@ def test_knows_who_wants_a_websocket(method: str, fields: Fields, *, expected: b
     assert expected == wants_websocket(method, fields)
 
 
-_NAMES = st.sampled_from([b"Host", b"HOST", b"x-a", b"X-A", b"Connection", b"connection", b"TE", b"Expect"])
+_NAMES = st.sampled_from([b"Host", b"HOST", b"x-a", b"x", b"Connection", b"connection", b"TE", b"x\nx"])
 _VALUES = st.sampled_from([b"a", b"", b"close", b"keep-alive, X-a", b" HOST ,", b"x" * 80 + b", x-a"])
 _FIELDS = st.lists(st.tuples(_NAMES, _VALUES), max_size=6)
 
 
-@given(_FIELDS, st.sampled_from([Head, list]), st.sets(st.sampled_from([b"expect", b"x-a"])))
-def test_finds_what_a_search_finds(fields: Fields, kind: type[Fields], but: set[bytes]) -> None:
+@given(_FIELDS, st.sampled_from([head, list]), st.sets(st.sampled_from([b"x", b"x-a"])))
+def test_finds_what_a_search_finds(fields: Fields, kind: Callable[[Fields], Fields], but: set[bytes]) -> None:
     """What is looked up by a layout, kept or not, is what going through all fields finds."""
     nominated = {
         token.strip().lower()
@@ -100,7 +105,7 @@ def test_finds_what_a_search_finds(fields: Fields, kind: type[Fields], but: set[
 
         assert travelling == found
         assert [name.lower() for name, _ in travelling] == [*layout(found).lower]
-        for name in (b"host", b"x-a", b"connection", b"te"):
+        for name in (b"host", b"x-a", b"connection", b"te", b"x"):
             told = [value for each, value in fields if each.lower() == name]
 
             assert told == values(came, name)
@@ -109,8 +114,8 @@ def test_finds_what_a_search_finds(fields: Fields, kind: type[Fields], but: set[
         assert fields == came
 
 
-@given(_FIELDS, st.sampled_from([Head, list]))
-def test_replaces_the_first_and_drops_the_others(fields: Fields, kind: type[Fields]) -> None:
+@given(_FIELDS, st.sampled_from([head, list]))
+def test_replaces_the_first_and_drops_the_others(fields: Fields, kind: Callable[[Fields], Fields]) -> None:
     """What is given another value stands where its first was, spelled as that, and only there."""
     places = [place for place, (name, _) in enumerate(fields) if name.lower() == b"x-a"]
     expected = [field for place, field in enumerate(fields) if place not in places[1:]]
@@ -124,7 +129,7 @@ def test_replaces_the_first_and_drops_the_others(fields: Fields, kind: type[Fiel
 
 def test_what_is_kept_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither many different heads, nor long ones, nor many values of Connection are all remembered."""
-    kept: dict[tuple[bytes, ...], headers.Layout] = {}
+    kept: dict[bytes, headers.Layout] = {}
     monkeypatch.setattr(headers, "_layouts", kept)
     for number in range(1000):
         layout([(b"x-%d" % number, b"")])
@@ -134,7 +139,7 @@ def test_what_is_kept_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         end_to_end([(b"Connection", b"x-%d" % number)])
 
     assert len(kept) <= 256
-    assert max(sum(map(len, names)) for names in kept) <= 2048
+    assert max(map(len, kept)) <= 2048
     assert len(layout([(b"Connection", b"")])._choices) <= 4
 
 

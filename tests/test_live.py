@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.exchange import Exchange, Outcome, UsageSource
-from meter.live import CELL_S, SPAN_S, WINDOW_S, Live, Snapshot, Times, merged, told
+from meter.live import CELL_S, SPAN_S, WINDOW_S, Cell, Live, Snapshot, Times, merged, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +47,22 @@ def live(*exchanges: Exchange, began: float = START) -> Live:
 def after(seconds: float, *exchanges: Exchange) -> dict[str, Any]:
     """Return what is told so long after the start."""
     return told(live(*exchanges).snapshot(START + seconds))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * SPAN_S), st.booleans()), max_size=30))
+def test_the_cell_at_hand_is_the_one_that_a_search_finds(moments: list[tuple[int, bool]]) -> None:
+    """In whatever order seconds come, sums are what they are where no cell is remembered."""
+    told_of, plain = Live(START), Live(START)
+    for second, looks in moments:
+        for each in (told_of, plain):
+            if looks:
+                each.look(START + second, second)
+            else:
+                each(exchange(START + second))
+        for ring in (plain._seconds, plain._cells):
+            ring._last = Cell(-(10**9))
+
+        assert plain.snapshot(START + second) == told_of.snapshot(START + second)
 
 
 def test_what_is_counted() -> None:
