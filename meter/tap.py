@@ -408,7 +408,7 @@ class Tap:
             self._body = bytearray(self._body)
         self._body += piece
         if self._abridger is None and len(self._body) > SHORT_TEXT:
-            self._abridger = Abridger()
+            self._abridger = Abridger(counts=False)
             piece = bytes(self._body)
         if self._abridger is not None:
             self._abridger.feed(piece)
@@ -461,7 +461,7 @@ class Tap:
     def _see_abridged(self, part: Part, now: float) -> None:
         """Take in a stretch of an event that is longer than is held; read what is left of it at its end."""
         if self._abridger is None:
-            self._abridger = Abridger()
+            self._abridger = Abridger(counts=False)
         self._abridger.feed(part.raw)
         if part.ends:
             text, self._abridger = self._abridger.text, None

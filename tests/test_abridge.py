@@ -27,8 +27,9 @@ SCALARS = st.one_of(
     st.text(max_size=30),
     st.sampled_from([LONG, BLOB, '\\"' * 900, "字" * 700]),
 )
+MANY = st.lists(NUMBERS, max_size=200)
 VALUES = st.recursive(
-    SCALARS | st.lists(NUMBERS, max_size=200),
+    SCALARS | MANY | st.tuples(MANY, MANY).map(lambda lists: ["x", *lists[0], None, *lists[1], "y"]),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=12), inner, max_size=6),
     max_leaves=20,
 )
