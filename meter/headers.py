@@ -206,11 +206,14 @@ def replace(fields: Fields, name: bytes, value: bytes) -> Fields:
     places = known.places.get(name.lower())
     if places is None:
         return [*fields, (name, value)]
-    out: Fields = list(fields) if places[1:] else Head(fields, known)
+    out = Head(fields)
+    out[places[0]] = (out[places[0]][0], value)
+    if len(places) == 1:
+        out.layout = known
+        return out
     for place in reversed(places[1:]):
         del out[place]
-    out[places[0]] = (out[places[0]][0], value)
-    return out
+    return list(out)
 
 
 def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

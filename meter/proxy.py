@@ -25,7 +25,7 @@ from meter.capture import Captured
 from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.dispatch import Dispatch
 from meter.exchange import Outcome
-from meter.headers import Head, end_to_end, first, media_type, switching, wants_websocket, without
+from meter.headers import end_to_end, first, head, media_type, switching, wants_websocket, without
 from meter.ids import uuid7
 from meter.intake import Intake
 from meter.keys import find_credential
@@ -223,7 +223,7 @@ class Proxy:
         began = connection.taken() if isinstance(connection, Connection) else now
         unix = time.time() - (now - began)
         path, _, _ = origin_form(request.raw_path).partition("?")
-        fields = Head(request.raw_headers)
+        fields = head(request.raw_headers)
         passage = Passage(
             id=uuid7(int(unix * 1000), os.urandom(10)),
             began=began,

@@ -220,28 +220,6 @@ def test_values_can_always_be_written_on_one_line(name: str) -> None:
     assert "\0" not in shown
 
 
-_MODELS = st.sampled_from([None, "", "a", "b", "c", "none", OTHER, "a\n", "x" * 200])
-
-
-@given(
-    st.lists(st.tuples(_MODELS, _MODELS, _MODELS, st.sampled_from([200, 404])), max_size=30),
-    st.integers(0, 4),
-    st.integers(0, 9),
-)
-def test_what_is_remembered_changes_nothing(
-    told: list[tuple[str | None, str | None, str | None, int]], room: int, id_sets: int
-) -> None:
-    """Labels and folds are what they were if each exchange were weighed anew."""
-    limits = Limits(model=room, key=room, tag=room, id_sets=id_sets)
-    labels, plain = (admission(label_names=["t"], limits=limits) for _ in range(2))
-    for model, key, tag, status in told:
-        told_of = exchange(model=model, key=key, tags={} if tag is None else {"t": tag}, status=status)
-        plain._settled.clear()
-
-        assert plain.id_labels(told_of) == labels.id_labels(told_of)
-    assert plain.overflow == labels.overflow
-
-
 def test_names_that_cannot_be_written_still_count_as_one() -> None:
     """A name with a lone surrogate is admitted as it shows, and found again."""
     labels = admission(limits=Limits(model=1))

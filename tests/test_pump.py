@@ -9,7 +9,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, cast
 
 from meter.dialects.chat import ChatCompletions
-from meter.headers import Head
+from meter.headers import head
 from meter.listener import RawAnswer
 from meter.passage import Passage
 from meter.pump import Pump
@@ -75,7 +75,7 @@ class Stand:
         tap = Tap(ChatCompletions(), asked=True)
         coding = dict(fields or []).get(b"content-encoding")
         tap.answer(200, b"text/event-stream", coding)
-        self.answer = Answer(cast("Connection", self.line), 200, "OK", Head(fields or []))
+        self.answer = Answer(cast("Connection", self.line), 200, "OK", head(fields or []))
         passage = Passage(id="", began=0.0, started_at=0.0, method="POST", path="/", fields=[], peer="")
         self.pump = Pump(passage, tap, self.answer, time.monotonic, drain_bytes=0)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from meter.headers import Head, values
+from meter.headers import head, values
 from meter.switching import End, Switching, reset
 from meter.upstream.answer import Answer
 from meter.upstream.errors import CLOSED, NOT_HTTP, BrokenOffError, TimedOutError, UnreachableError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from meter.headers import Fields
+    from meter.headers import Fields, Head
 
 __all__ = ["Connection"]
 
@@ -291,7 +291,7 @@ class Connection(Switching):
                 self._stage = _DOUBTED
             self._clear()
             return
-        fields = Head(self._fields)
+        fields = head(self._fields)
         if self._is_doubtful() or not self._is_clear(status, fields):
             self._stage = _DOUBTED
             return
