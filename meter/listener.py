@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from aiohttp import HttpVersion11, web
+from aiohttp.http import StreamWriter
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import ERROR, PayloadAccessError
 
 from meter.headers import first, lines
 from meter.switching import Switching, reset
@@ -269,6 +272,65 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
         self.end: End | None = None
         self.on_clog: Callable[[bool], None] | None = None
         """Told when the client takes less than it is sent, and when it has caught up or is gone."""
+
+    async def start(self) -> None:
+        """Serve one request after the other, in this very task: aiohttp's own makes another one for each."""
+        try:
+            while not self._force_close and await self._serve(*await self._next()):
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                if self._keepalive_handle is None:
+                    close_time = self._next_keepalive_close_time
+                    self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        except BaseException:
+            self.force_close()
+            raise
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _next(self) -> tuple[Any, StreamReader]:
+        """Return the next request, as far as it has been parsed, and its body."""
+        if not self._messages:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return message, payload
+
+    async def _serve(self, message: Any, payload: StreamReader) -> bool:
+        """Answer one request; tell whether the connection serves another."""
+        handle = self._listener.request_handler
+        if not isinstance(message, RawRequestMessage):
+            handle, message = self._make_error_handler(message), ERROR
+        writer, task = StreamWriter(self, self._loop), cast("asyncio.Task[None]", self._task_handler)
+        request = self._listener.request_factory(message, payload, self, writer, task)
+        try:
+            answer, broken = await self._handle_request(request, None, handle)
+        except ConnectionError:
+            return False
+        finally:
+            request._task = None  # type: ignore[assignment] # noqa: SLF001 - it would keep what the task keeps
+        self._keepalive = not broken and bool(answer.keep_alive)
+        if not (broken or payload.is_eof()):
+            await self._drop(payload)
+        return self._keepalive and not (self._close or self._force_close)
+
+    async def _drop(self, payload: StreamReader) -> None:
+        """Read what is left of a body for a while, for the answer to get through."""
+        with suppress(TimeoutError, web.RequestPayloadError):
+            async with asyncio.timeout(self._lingering_time):
+                while not (payload.is_eof() or self._force_close):
+                    await payload.readany()
+        if not payload.is_eof():
+            self.close()
+            payload.set_exception(PayloadAccessError())
 
     def data_received(self, data: bytes) -> None:
         """Note the first byte of a request; give its head so much time and room and no more."""
