@@ -49,6 +49,7 @@ HOP_BY_HOP = frozenset(
     )
 )
 
+_JSON = b"application/json"
 _NONE: frozenset[bytes] = frozenset()
 _name = itemgetter(0)
 
@@ -223,7 +224,8 @@ def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def media_type(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Return the media type of Content-Type, in lower case, without parameters; empty where there is none."""
-    return (first(fields, b"content-type") or b"").partition(b";")[0].strip().lower()
+    told = first(fields, b"content-type") or b""
+    return _JSON if told == _JSON else told.partition(b";")[0].strip().lower()  # most say just that
 
 
 def forwarded(fields: Fields, peer: str, scheme: str, host: str) -> Fields:
