@@ -252,10 +252,13 @@ def _cpus(*, aside: bool) -> list[int]:
 
 
 def _environ(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which nothing of whoever runs this tells a server what to do."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "METER_", "XDG_"))
-    }
+    """Return an environment in which nothing of whoever runs this tells a server what to do.
+
+    Nor that it may not keep its bytecode, which what is installed has: to compile all of it takes longer than
+    the rest of a start, and memory that stays.
+    """
+    foreign = ("OTEL_", "METER_", "XDG_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "XDG_STATE_HOME": str(folder), "XDG_DATA_HOME": str(folder), **more}
 
 
