@@ -164,9 +164,10 @@ class Audience:
 
     def _ask_budgets(self, connection: Connection, tables: Tables) -> None:
         """Take the ledger's word for what was spent, by all who write into it."""
-        from meter.ledger.reading import spent  # noqa: PLC0415 - SQLAlchemy, which its thread has by now
 
         def asked(budget: Budget, since: datetime) -> Decimal:
+            from meter.ledger.reading import spent  # noqa: PLC0415 - slow, and many have no budgets
+
             return spent(
                 connection, tables, since=since, key=budget.key, tags=budget.tags, upstream=budget.upstream
             )
