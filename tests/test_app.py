@@ -232,7 +232,7 @@ class TestStart:
             text=True,
             check=True,
         )
-        libraries = {"alembic", "difflib", "opentelemetry", "psycopg", "requests", "rich"}
+        libraries = {"alembic", "difflib", "opentelemetry", "psycopg", "requests"}
         own = {"meter.demo", "meter.prices.files", "meter.workers.crew"}
 
         assert set() == (libraries | own) & set(done.stderr.split())
