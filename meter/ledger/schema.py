@@ -323,7 +323,8 @@ def row(exchange: Exchange) -> Row:
             x.model,
             x.key,
             tuple(x.tags.items()) if x.tags else (),
-            tuple(x.units.items()) if x.units else (),
+            # As text: 2 and 2.0 would be taken for one.
+            _text({unit: n for unit, n in x.units.items() if math.isfinite(n)}) if x.units else NOTHING,
             x.usage_source,
             x.price_status if cost is x.cost_usd else PriceStatus.MISSING,
             x.price_source,
@@ -390,7 +391,6 @@ def _common_of(*told: Any) -> Common:
     for name in ("model", "key"):
         columns[name] = columns[name] or NONE
     columns["tags"] = _text({_kept(tag): _kept(value) for tag, value in columns["tags"]})
-    columns["units"] = _text({unit: n for unit, n in columns["units"] if math.isfinite(n)})
     columns["finish_reasons"] = _text([_kept(reason) for reason in columns["finish_reasons"]])
     return _one_of(tuple([_kept(value) if isinstance(value, str) else value for value in columns.values()]))
 

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from ledgers import an_exchange, columns
 
@@ -68,6 +69,12 @@ def test_absurd_counts() -> None:
     units = {"images": float("inf"), "searches": float("nan"), "characters": 3}
     kept = columns(an_exchange(usage=usage, units=units))
     assert ('{"output":9007199254740992}', '{"characters":3}') == (kept["usage"], kept["units"])
+
+
+def test_whole_numbers() -> None:
+    """A number is kept as it was told, whatever was told before."""
+    for units in ({"images": 2}, {"images": 2.0}, {"images": 1}):
+        assert msgspec.json.encode(units).decode() == columns(an_exchange(units=units))["units"]
 
 
 @pytest.mark.parametrize(
