@@ -72,7 +72,7 @@ class ChatCompletions:
     def read_request(self, body: bytes) -> Generator[None, None, Request]:
         """Read a request's body, and ask for usage where a stream is asked for without."""
         told = yield from inquiry.read(body)
-        options = told.members.get("stream_options")
+        options = told.raw("stream_options")
         return Request(
             model=told.model,
             stream=told.streams,
