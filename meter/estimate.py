@@ -39,7 +39,7 @@ _UNIT = 100
 _WEIGHT_OF = {byte: weight for those, weight in _WEIGHTS.items() for byte in those}
 _TABLE = bytes(_WEIGHT_OF.get(byte, 0) for byte in range(256))
 
-_JSON_TABLE = bytes(_WEIGHT_OF.get(byte, 0) if byte != 0x22 else 0 for byte in range(256))
+_JSON_TABLE = bytes(_WEIGHT_OF.get(byte, 0) if byte != ord(b'"') else 0 for byte in range(256))
 """A quote in a text is weighed by the backslash before it; those without one frame."""
 
 _BREAK = sum(rb"\n".translate(_TABLE)) - sum(b"\n".translate(_TABLE))

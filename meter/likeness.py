@@ -8,7 +8,8 @@ them nothing that could end a JSON text or escape in it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 __all__ = ["Likeness", "likeness"]
 
@@ -17,7 +18,7 @@ _is_plain = _PLAIN.fullmatch
 _ENDS = (b"\n\n", b"\r\n\r\n")
 
 
-class Likeness(NamedTuple):
+class Likeness(msgspec.Struct, frozen=True):
     """What events have around their text; `after` as it comes, `goes` as it goes out."""
 
     before: bytes

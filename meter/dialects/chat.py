@@ -199,7 +199,7 @@ def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
         if not isinstance(usage, dict):
             continue
         counted = from_openai(usage)
-        if counted is not None and (any(counted.values()) or not facts.usage):
+        if counted is not None and (not facts.usage or any(counted.values())):
             facts.usage = counted
             facts.provider_cost_usd = cost_usd(usage)
             if (spoken := audio_seconds(usage)) is not None:  # Mistral's, beside the tokens of the text
