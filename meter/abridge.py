@@ -188,8 +188,8 @@ class Abridger:
 def _is_run(stretch: bytes) -> bool:
     """Tell whether what stands between two brackets is long, and nothing but numbers.
 
-    In JSON it has one of a few signs, if it is not: each is looked for by memchr. (Of what is no JSON, more may be
-    taken for numbers.)
+    In JSON it has one of a few signs, if it is not: each is looked for by memchr. Of what is no JSON, more
+    may be taken for numbers.
     """
     return len(stretch) > _LONGEST_RUN and not any(map(stretch.__contains__, _NO_NUMBERS))
 

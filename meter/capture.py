@@ -95,7 +95,7 @@ class Capture:
         room = _MOST_READ
         parts: list[str] = []
         for name in _PROMPTS:
-            value = told.members.get(name)
+            value = told.raw(name)
             if value is not None and room > 0:
                 shorter = _BULK.sub(_LEFT_OUT, value[:room])[: 4 * self.room]
                 parts.append(f'"{name}":{shorter.decode("utf-8", "replace")}')

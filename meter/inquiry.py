@@ -16,7 +16,7 @@ from meter.lenient import UNREADABLE, name
 from meter.members import scan
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
 __all__ = ["Inquiry", "read"]
 
@@ -27,15 +27,27 @@ _MOST_TOKENS = 500_000
 """Names, values and signs that are looked at where the quick ways fail; 10 MB of short texts have fewer."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_value = msgspec.json.Decoder()
 
 
 class Inquiry:
     """The top-level members of a request."""
 
-    def __init__(self, members: dict[str, bytes], left_out: float = 0.0) -> None:
-        self.members = members
-        """By name, the last of duplicates; values as they stand."""
+    __slots__ = ("_left_out", "_members")
+
+    def __init__(self, members: Mapping[str, bytes | msgspec.Raw], left_out: float = 0.0) -> None:
+        self._members = members
         self._left_out = left_out
+
+    @property
+    def members(self) -> dict[str, bytes]:
+        """All by name, the last of duplicates; values as they stand."""
+        return {name: bytes(value) for name, value in self._members.items()}
+
+    def raw(self, member: str) -> bytes | None:
+        """Return a member's value as it stands; None where it is missing."""
+        value = self._members.get(member)
+        return None if value is None else bytes(value)
 
     @property
     def model(self) -> str | None:
@@ -45,7 +57,7 @@ class Inquiry:
     @property
     def streams(self) -> bool:
         """Whether `stream` is exactly `true`."""
-        return self.members.get("stream") == b"true"
+        return self.raw("stream") == b"true"
 
     def name(self, member: str) -> str | None:
         """Return a member that is a text, cut to a sane length."""
@@ -54,7 +66,7 @@ class Inquiry:
     def value(self, member: str) -> object:
         """Return a member decoded; None where it is missing or no JSON."""
         try:
-            return msgspec.json.decode(self.members[member])
+            return _value.decode(self._members[member])
         except (KeyError, *UNREADABLE):
             return None
 
@@ -62,8 +74,8 @@ class Inquiry:
         """Return about how many tokens the members that make a prompt have; None with none of them."""
         tokens, seen = self._left_out, False
         for member in prompt:
-            if (value := self.members.get(member)) is not None:
-                tokens += json_tokens(value)
+            if member in self._members:
+                tokens += json_tokens(bytes(self._members[member]))
                 seen = True
         return tokens if seen else None
 
@@ -73,12 +85,12 @@ def read(body: bytes) -> Generator[None, None, Inquiry]:
     if len(body) > _AT_ONCE:
         return (yield from _read_long(body))
     members = _decoded(body)
-    return Inquiry((yield from _scanned(body)) if members is None else members)
+    return Inquiry(members) if members is not None else Inquiry((yield from _scanned(body)))
 
 
-def _decoded(body: bytes) -> dict[str, bytes] | None:
+def _decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
     try:
-        return {name: bytes(raw) for name, raw in _members.decode(body).items()}
+        return _members.decode(body)
     except UNREADABLE:
         return None
 
@@ -99,4 +111,5 @@ def _read_long(body: bytes) -> Generator[None, None, Inquiry]:
     if text is None:  # hardly anything in it could be left out
         return Inquiry((yield from _scanned(body)))
     members = _decoded(text)
-    return Inquiry((yield from _scanned(text)) if members is None else members, abridger.left_out)
+    found = members if members is not None else (yield from _scanned(text))
+    return Inquiry(found, abridger.left_out)

@@ -143,9 +143,10 @@ class Intake:
         """Let the dialect read the request, giving way to other exchanges while it does."""
         assert passage.dialect is not None  # noqa: S101 - bodies are held for dialects only
         encoding = first(passage.fields, b"content-encoding")
-        if not is_coded(encoding):
+        if encoding is None or not is_coded(encoding):
             passage.request = await _giving_way(passage.dialect.read_request(body))
-            await self._read_further(passage, body)
+            if self._curious:
+                await self._read_further(passage, body)
             return
         plain = await _giving_way(decoded(body, encoding or b"", self._limits.inspect_bytes))
         if plain is None:
@@ -156,12 +157,11 @@ class Intake:
         passage.request = (
             request if prompt is None else structs.replace(request, prompt_tokens=prompt + left_out)
         )
-        await self._read_further(passage, text)
+        if self._curious:
+            await self._read_further(passage, text)
 
     async def _read_further(self, passage: Passage, text: bytes) -> None:
         """Read what only traces and captured content tell, once more from the start: most want neither."""
-        if not self._curious:
-            return
         told = await _giving_way(inquiry.read(text))
         question = None if self._capture is None else self._capture.question(told)
         passage.request = structs.replace(passage.request, parameters=parameters(told), question=question)
@@ -182,4 +182,5 @@ def _too_large(limit: int) -> Refusal:
 
 
 def _expects_continue(fields: Fields) -> bool:
-    return (first(fields, b"expect") or b"").strip().lower() == b"100-continue"
+    expected = first(fields, b"expect")
+    return expected is not None and expected.strip().lower() == b"100-continue"

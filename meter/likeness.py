@@ -8,16 +8,19 @@ them nothing that could end a JSON text or escape in it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from itertools import takewhile
+
+import msgspec
 
 __all__ = ["Likeness", "likeness"]
 
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]+')
 _is_plain = _PLAIN.fullmatch
+_PLAIN_LINES = re.compile(rb'[^"\\\x00-\x1f]++(?:\n[^"\\\x00-\x1f]++)*+')
 _ENDS = (b"\n\n", b"\r\n\r\n")
 
 
-class Likeness(NamedTuple):
+class Likeness(msgspec.Struct, frozen=True):
     """What events have around their text."""
 
     before: bytes
@@ -31,9 +34,8 @@ class Likeness(NamedTuple):
 
     def said(self, piece: bytes) -> bytes | None:
         """Return the text of a piece that is one event of this kind, and in ASCII; None for any other."""
-        before, after, _, start, end = self
-        if piece.startswith(before) and piece.endswith(after):
-            said = piece[start:end]
+        if piece.startswith(self.before) and piece.endswith(self.after):
+            said = piece[self.start : self.end]
             if said.isascii() and _is_plain(said):
                 return said
         return None
@@ -44,25 +46,50 @@ class Likeness(NamedTuple):
         What follows may be anything.
         """
         before, after = self.before, self.after
-        texts: list[str] = []
-        try:
+        if not at:  # one event makes up most pieces
             said = piece.removeprefix(before).removesuffix(after)
-            # One event makes up most pieces; compared as one, it takes half as long.
-            if not at and len(before) + len(said) + len(after) == len(piece) and _is_plain(said):
-                return [said.decode()], len(piece)
-            while piece.startswith(before, at):
-                found = _PLAIN.match(piece, at + len(before))
-                if found is None or not piece.startswith(after, found.end()):
-                    break
-                texts.append(found[0].decode())
-                at = found.end() + len(after)
-        except UnicodeDecodeError:
-            pass  # to be replaced, by whoever reads it as JSON
-        return texts, at
+            if len(before) + len(said) + len(after) == len(piece) and (text := _text(said)):
+                return [text], len(piece)
+        if not piece.startswith(before, at):
+            return [], at
+        found: list[bytes] = []
+        between, start = after + before, at + len(before)
+        while (stop := piece.find(b'"', start)) >= 0:
+            goes_on = piece[stop : stop + len(between)] == between
+            if goes_on or piece.startswith(after, stop):
+                found.append(piece[start:stop])
+            if not goes_on:
+                break
+            start = stop + len(between)
+        texts = _texts(found)
+        return texts, at + sum(map(len, found[: len(texts)])) + len(texts) * len(between)
 
     def out(self, events: bytes) -> bytes:
         """Return what goes out for such events."""
         return events if self.goes is self.after else events.replace(self.after, self.goes)
+
+
+def _text(said: bytes) -> str:
+    """Return what a JSON text says, empty where it says it in any but the plain way."""
+    if _is_plain(said) is None:
+        return ""
+    try:
+        return said.decode()
+    except UnicodeDecodeError:  # to be replaced, by whoever reads it as JSON
+        return ""
+
+
+def _texts(said: list[bytes]) -> list[str]:
+    """Return what JSON texts say, up to the first that says it in any but the plain way."""
+    lines = b"\n".join(said)
+    if _PLAIN_LINES.fullmatch(lines) is not None:
+        try:
+            texts = lines.decode().split("\n")
+        except UnicodeDecodeError:
+            texts = []
+        if len(texts) == len(said):
+            return texts
+    return list(takewhile(bool, map(_text, said)))
 
 
 def likeness(raw: bytes, text: str, out: bytes) -> Likeness | None:
@@ -74,7 +101,7 @@ def likeness(raw: bytes, text: str, out: bytes) -> Likeness | None:
         return None
     said = text.encode("utf-8", "surrogatepass")
     quoted = b'"%b"' % said
-    if raw.count(quoted) != 1 or not _is_plain(said):
+    if raw.count(quoted) != 1 or _is_plain(said) is None:
         return None
     start = raw.index(quoted) + 1
     end = start + len(said)

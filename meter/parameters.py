@@ -132,7 +132,7 @@ def parameters(told: Inquiry) -> dict[str, Parameter]:
 
 def _value(told: Inquiry, name: str) -> Any:
     """Return a member's value; None where it is missing or too long."""
-    return told.value(name) if len(told.members.get(name, b"")) in range(1, _MOST_READ) else None
+    return told.value(name) if len(told.raw(name) or b"") in range(1, _MOST_READ) else None
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

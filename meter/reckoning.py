@@ -51,7 +51,7 @@ def reckon(dialect: Dialect, request: Request, facts: Facts, outcome: Outcome, *
 
 def _is_half(request: Request, facts: Facts) -> bool:
     """Tell whether output was told, and the input that led to it was not, although there was one."""
-    return bool(facts.usage) and request.prompt_tokens is not None and not _has_input(facts.usage or {})
+    return bool(facts.usage and request.prompt_tokens is not None and not _has_input(facts.usage))
 
 
 def _estimated(request: Request, facts: Facts) -> tuple[dict[str, int] | None, dict[str, float]]:

@@ -162,10 +162,13 @@ class Tap:
         if encoding is not None and is_coded(encoding):
             self._decoder = decoder(encoding)
             self._readable = self._decoder is not None
-        if success and (self._dialect is None or media_type.startswith(_OPAQUE)):
+        if success and self._dialect is None:
             self._readable = False  # nobody could read it
-        elif success and media_type == _PAGE:
-            self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
+        elif success and media_type != _JSON:
+            if media_type.startswith(_OPAQUE):
+                self._readable = False
+            elif media_type == _PAGE:
+                self.facts.error = ""  # no API speaks HTML: a portal or a proxy on the way does
         self._splitter = splitter
         if not isinstance(splitter, Splitter):
             self._likely = 0

@@ -55,7 +55,19 @@ def test_leaves_all_else_alone(piece: bytes) -> None:
     assert ([], 0) == LIKE.texts(piece)
 
 
-@pytest.mark.parametrize("rest", [b"", b"d", ENDED % b"", ENDED[:30], b": ping\n\n", ENDED % b"a\\n"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"",
+        b"d",
+        ENDED % b"",
+        ENDED[:30],
+        ENDED[:58] + b"hal",
+        b": ping\n\n",
+        ENDED % b"a\\n",
+        ENDED % b"\xff",
+    ],
+)
 def test_recognises_several(rest: bytes) -> None:
     """Of several events in one piece those are recognised that come before anything else."""
     assert LIKE is not None

@@ -72,7 +72,7 @@ class ChatCompletions:
     def read_request(self, body: bytes) -> Generator[None, None, Request]:
         """Read a request's body, and ask for usage where a stream is asked for without."""
         told = yield from inquiry.read(body)
-        options = told.members.get("stream_options")
+        options = told.raw("stream_options")
         return Request(
             model=told.model,
             stream=told.streams,
@@ -199,7 +199,7 @@ def _read_usage(usages: Iterable[Any], facts: Facts) -> None:
         if not isinstance(usage, dict):
             continue
         counted = from_openai(usage)
-        if counted is not None and (any(counted.values()) or not facts.usage):
+        if counted is not None and (not facts.usage or any(counted.values())):
             facts.usage = counted
             facts.provider_cost_usd = cost_usd(usage)
             if (spoken := audio_seconds(usage)) is not None:  # Mistral's, beside the tokens of the text

@@ -69,7 +69,7 @@ class Chat:
         told = yield from inquiry.read(body)
         return Request(
             model=told.model,
-            stream=told.members.get("stream") != b"false",
+            stream=told.raw("stream") != b"false",
             prompt_tokens=told.tokens(*self.prompt),
         )
 
