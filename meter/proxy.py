@@ -25,7 +25,7 @@ from meter.capture import Captured
 from meter.cost_headers import COST_NAMES, cost_fields, wants_trailers
 from meter.dispatch import Dispatch
 from meter.exchange import Outcome
-from meter.headers import end_to_end, first, head, media_type, switching, wants_websocket, without
+from meter.headers import end_to_end, first, head, media_type, switching, wants_websocket
 from meter.ids import uuid7
 from meter.intake import Intake
 from meter.keys import find_credential
@@ -63,6 +63,7 @@ _REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id")
 """Fields in which upstreams name a request: OpenAI and most, Anthropic, Azure."""
+_LENGTH, _CODING = frozenset((b"content-length",)), frozenset((b"content-encoding",))
 _LOGGED_PATH = 2048
 """Characters of a path that are kept."""
 
@@ -122,6 +123,9 @@ class Proxy:
         self._drains = {u.name for u in settings.upstreams if u.on_client_disconnect == "drain"}
         self._left_behind: dict[str, asyncio.Task[web.StreamResponse]] = {}
         """Exchanges that go on although their clients have left, by id."""
+        # An upstream's word of what an answer costs would be taken for Meter's.
+        self._never = frozenset(COST_NAMES) if settings.response_headers.cost else frozenset()
+        """Fields of an answer that do not travel."""
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -409,14 +413,12 @@ class Proxy:
 
     def _answer_fields(self, passage: Passage, answer: Answer, tap: Tap) -> Fields:
         """Return the fields of an upstream's answer as they go to the client."""
-        fields = end_to_end(answer.fields)
+        home = self._never
         if tap.hiding:
-            fields = without(fields, b"content-length")
+            home |= _LENGTH
         if tap.decodes:
-            fields = without(fields, b"content-encoding")
-        if self._settings.response_headers.cost:  # an upstream's word would be taken for Meter's
-            fields = without(fields, *COST_NAMES)
-        return fields + self._added(passage)
+            home |= _CODING
+        return end_to_end(answer.fields, home) + self._added(passage)
 
     def _added(self, passage: Passage) -> Fields:
         """Return the fields that Meter adds to every answer."""
