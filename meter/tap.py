@@ -267,17 +267,18 @@ class Tap:
         if self._ended:
             return b""
         self._ended = True
+        if self._splitter is None:
+            if self._body and self._readable:
+                self._read_body()
+            return b""
         out: list[bytes] = []
-        if self._splitter is not None:
-            for part in self._splitter.close():
-                if self.hiding:
-                    self._edit_last(part, now, out)
-                else:
-                    self._see(part, now)
-            if self._abridger is not None:
-                self._see_abridged(Part(b"", Kind.OVERSIZED), now)
-        elif self._body and self._readable:
-            self._read_body()
+        for part in self._splitter.close():
+            if self.hiding:
+                self._edit_last(part, now, out)
+            else:
+                self._see(part, now)
+        if self._abridger is not None:
+            self._see_abridged(Part(b"", Kind.OVERSIZED), now)
         out.append(self.release())
         return b"".join(out)
 

@@ -245,6 +245,7 @@ def test_limit_is_the_longest_event_that_is_held() -> None:
     ):
         assert [(kind, stream)] == events(play([stream], 9))
         assert [(kind, stream)] == events(play(bytewise(stream), 9))
+        assert [(Kind.EVENT, b":\n\n"), (kind, stream)] == events(play([b":\n\n" + stream], 9))
 
 
 def test_oversized_passes_as_it_comes() -> None:
