@@ -295,7 +295,8 @@ def test_kill(stage: Stage, tmp_path: Path) -> None:
             until(lambda: len(two.process.lines("worker_started")) == 3, seconds=30)
         assert 0 < len(load.failures) < 16
 
-        assert [(1, pid, -signal.SIGKILL)] == [
+        number = {line["pid"]: line["worker"] for line in two.process.lines("worker_started")}[pid]
+        assert [(number, pid, -signal.SIGKILL)] == [
             (line["worker"], line["pid"], line["code"]) for line in two.process.lines("worker_died")
         ]
         assert 1 == two.value("meter_worker_restarts_total")
