@@ -146,8 +146,8 @@ class RawAnswer(web.StreamResponse):
 
         Whether the client keeps up is for `heed` to say.
         """
-        transport = self._transport
-        if self.gone or transport is None:
+        transport = self._connection.transport if self._connection is not None else None
+        if self.gone or transport is None or transport.is_closing():
             return False
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)

@@ -171,7 +171,7 @@ class Pump:
                 self._spend(piece)
             if tap.hiding:
                 self._write(tap.edit(piece, now))
-                if tap.waiting:
+                if tap.kept:
                     self._keep_back()
             else:
                 self._write(piece)

@@ -108,6 +108,8 @@ class Tap:
     reasoning_streamed = False
     failures = 0
     """Times that a reader raised, which is a bug."""
+    kept = b""
+    """An event with a finish reason, held until the next tells whether something goes back onto it."""
     at_once = sys.maxsize
     """Bytes of a piece that can be read as it came, and does not take long."""
 
@@ -120,8 +122,6 @@ class Tap:
     """Of a whole answer: all of it, or, where it is long, its end."""
     _abridger: Abridger | None = None
     """Of a whole answer that is long, or of an event that is longer than is held: what is kept of it."""
-    _kept = b""
-    """An event with a finish reason, held until the next tells whether something goes back onto it."""
     _like: Likeness | None = None
     """What the last event had around its text, if nothing else in it was new and the next one begins here."""
     _likely = _LIKELY
@@ -252,11 +252,11 @@ class Tap:
     @property
     def waiting(self) -> bool:
         """An event is held although it is whole, and nothing has come of the next."""
-        return bool(self._kept) and self._splitter is not None and not self._splitter.held
+        return bool(self.kept) and self._splitter is not None and not self._splitter.held
 
     def release(self) -> bytes:
         """Return what is held although it is whole."""
-        kept, self._kept = self._kept, b""
+        kept, self.kept = self.kept, b""
         return kept
 
     def end(self, now: float) -> bytes:
@@ -385,11 +385,10 @@ class Tap:
 
     def _hears(self, like: Likeness, piece: bytes, now: float) -> bool:
         """Take in a piece that is one event like the last, as most are; tell whether it is."""
-        said = like.said(piece) if len(piece) <= self._event_bytes else None
-        last = self.last_content
-        if said is None or last is None or self.facts.captured is not None:
+        said, last, facts = like.said(piece), self.last_content, self.facts
+        if said is None or last is None or facts.captured is not None or len(piece) > self._event_bytes:
             return False
-        self.facts.hear(said)
+        facts.hear(said)
         self._likely = _LIKELY
         self.content_events += 1
         if self.stall is None or now - last > self.stall:
@@ -493,8 +492,8 @@ class Tap:
 
     def _edit(self, part: Part, now: float, out: list[bytes]) -> None:
         if part.kind is Kind.REST:  # the line feed that belongs to the event before it
-            if self._kept:
-                self._kept += part.raw
+            if self.kept:
+                self.kept += part.raw
             elif not self._dropping:
                 out.append(part.raw)
             return
@@ -502,7 +501,7 @@ class Tap:
         self._dropping = bool(marks & Marks.USAGE_EVENT)
         if self._dropping:
             self._give_back(part)
-        if self._kept:
+        if self.kept:
             out.append(self.release())
         if self._dropping:
             out.append(part.preamble)
@@ -511,7 +510,7 @@ class Tap:
         if marks:
             self._nulls = bool(marks & Marks.USAGE_NULL)
         if marks & Marks.FINISH:
-            self._kept = raw
+            self.kept = raw
         else:
             out.append(raw)
             self._learn(part, raw)
@@ -536,15 +535,15 @@ class Tap:
         """Put members of the usage event that the client would have had back onto the event that is held."""
         assert self._dialect is not None  # noqa: S101 - it told that this is a usage event
         data = part.data
-        if not self._kept or data is None:
+        if not self.kept or data is None:
             return
         for name in self._dialect.returned:
             quoted = b'"%b"' % name.encode()
-            if quoted in self._kept or quoted not in data:
+            if quoted in self.kept or quoted not in data:
                 continue
             member = member_bytes(data, name)
             if member is not None:
-                self._kept = append(self._kept, member)
+                self.kept = append(self.kept, member)
 
 
 def _without_null(part: Part) -> bytes:

@@ -85,6 +85,10 @@ class Stand:
         await asyncio.sleep(0)
         return task
 
+    def comes(self, piece: bytes) -> None:
+        """Let a piece come from the upstream."""
+        (self.answer.on_piece or self.answer.keep)(piece)
+
     @property
     def sent(self) -> bytes:
         """What the client got."""
@@ -100,14 +104,14 @@ class TestOrder:
         task = await stand.running()
         long, last = delta("long") * 3000, delta("last")
 
-        stand.answer.take(long)
+        stand.comes(long)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert 0 < len(stand.sent) < len(long)
         stand.out.clog(True)
         stand.out.clog(False)
         assert stand.line.held
-        stand.answer.take(last)
+        stand.comes(last)
         stand.answer.end_with(None)
         await task
 
@@ -125,7 +129,7 @@ class TestPace:
         packer = zlib.compressobj(wbits=31)
         stand.out.ready.clear()
 
-        stand.answer.take(packer.compress(plain) + packer.flush())
+        stand.comes(packer.compress(plain) + packer.flush())
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(stand.sent) < len(plain) // 10
@@ -146,12 +150,12 @@ class TestWaiting:
         packer = zlib.compressobj(wbits=31)
         finish = delta("", "stop")
 
-        stand.answer.take(packer.compress(finish) + packer.flush(zlib.Z_SYNC_FLUSH))
+        stand.comes(packer.compress(finish) + packer.flush(zlib.Z_SYNC_FLUSH))
         async with asyncio.timeout(5):
             while not stand.sent:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.005)
         assert finish == stand.sent
-        stand.answer.take(packer.flush())
+        stand.comes(packer.flush())
         stand.answer.end_with(None)
         await task
 

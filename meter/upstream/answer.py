@@ -36,11 +36,11 @@ class Answer:
         "_ended",
         "_error",
         "_on_end",
-        "_on_piece",
         "_waiter",
         "_waiting",
         "_waiting_bytes",
         "fields",
+        "on_piece",
         "reason",
         "status",
     )
@@ -55,7 +55,8 @@ class Answer:
         self._ended = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._on_piece: Callable[[bytes], None] | None = None
+        self.on_piece: Callable[[bytes], None] | None = None
+        """Told of a piece that came, instead of `keep`; set by `flow`."""
         self._on_end: Callable[[Exception | None], None] | None = None
 
     @property
@@ -117,7 +118,7 @@ class Answer:
 
         `on_end` is told what `read` would raise, or None.
         """
-        self._on_piece, self._on_end = on_piece, on_end
+        self.on_piece, self._on_end = on_piece, on_end
         if self._waiting:
             on_piece(self._taken())
         if self._ended:
@@ -125,7 +126,7 @@ class Answer:
 
     def forget(self) -> None:
         """Tell of nothing any more."""
-        self._on_piece = self._on_end = None
+        self.on_piece = self._on_end = None
 
     def hold(self, held: bool) -> None:
         """Take no more from the upstream for now, or go on."""
@@ -143,11 +144,8 @@ class Answer:
 
     # What its connection says.
 
-    def take(self, piece: bytes) -> None:
-        """Take a piece that came."""
-        if self._on_piece is not None:
-            self._on_piece(piece)
-            return
+    def keep(self, piece: bytes) -> None:
+        """Keep a piece that came until it is read."""
         self._waiting.append(piece)
         self._waiting_bytes += len(piece)
         if self._waiting_bytes > _MOST_WAITING:

@@ -63,6 +63,7 @@ _LENIENT = {
 
 _FREE, _HEAD_COMES, _DOUBTED, _BODY_COMES, _ENDED, _SWITCHED = range(6)
 """Nothing is asked; a head is to come, or has come and is none; its body is to come, has, or is none."""
+_NO_ANSWER = (_FREE, _SWITCHED)
 
 
 class Connection(Switching):
@@ -223,27 +224,11 @@ class Connection(Switching):
     # What comes.
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came."""
-        if self.end is not None:
-            self.end.feed_data(data)
-            return
+        """Take in what came, and hand on what it has of a body."""
         self._moved = self._loop.time()
-        if self._stage == _FREE:
-            self._spoiled = True
-            self.close()
-        elif self._stage == _SWITCHED:
-            self._early += data
-            if len(self._early) > _PIECE:
-                self.pause_reading()
-        else:
-            self._read(data)
-            if self._stage == _DOUBTED:
-                self._fail(NOT_HTTP)
-            elif self._stage == _ENDED:
-                self._finish()
-
-    def _read(self, data: bytes) -> None:
-        """Read a piece of an answer, and hand on what it has of the body."""
+        if self._stage in _NO_ANSWER:
+            self._stray(data)
+            return
         if self._stage == _HEAD_COMES:
             self._coming += data
             self._came = True
@@ -254,15 +239,29 @@ class Connection(Switching):
             self._early = data[switched.args[0] :]
         except httptools.HttpParserError:
             doubted = True
-        if self._pieces and self._answer is not None:
-            pieces, self._pieces = self._pieces, []
-            self._answer.take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        answer, pieces = self._answer, self._pieces
+        if pieces and answer is not None:
+            self._pieces = []
+            (answer.on_piece or answer.keep)(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         # What came with the end of a head may be a long piece of a body: only what is still a head counts.
         endless = self._stage == _HEAD_COMES and len(self._coming) > _HEADS * self._header_bytes
         if self._stage == _ENDED:  # it came whole, whatever is behind it
             self._spoiled |= doubted
-        elif doubted or endless:
-            self._stage = _DOUBTED
+            self._finish()
+        elif doubted or endless or self._stage == _DOUBTED:
+            self._fail(NOT_HTTP)
+
+    def _stray(self, data: bytes) -> None:
+        """Take in what is no part of an answer."""
+        if self.end is not None:
+            self.end.feed_data(data)
+        elif self._stage == _FREE:
+            self._spoiled = True
+            self.close()
+        else:
+            self._early += data
+            if len(self._early) > _PIECE:
+                self.pause_reading()
 
     # What the parser finds.
 
