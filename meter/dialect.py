@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from meter.capture import Captured
 
-__all__ = ["Dialect", "Facts", "Marks", "Request"]
+__all__ = ["MOST_UNWEIGHED", "Dialect", "Facts", "Marks", "Request"]
 
-_MOST_UNWEIGHED = 1 << 11
+MOST_UNWEIGHED = 1 << 11
 """Bytes of text that are weighed at once, together; a longer one is weighed by itself."""
 
 _MOST_CHOICES = 128
@@ -118,7 +118,7 @@ class Facts:
     def said(self) -> float | None:
         """An estimate of the tokens of content that was seen; None where no answer was."""
         if self.unweighed:
-            self._weigh()
+            self.weigh()
         return self.weighed
 
     @property
@@ -145,13 +145,14 @@ class Facts:
 
     def hear(self, text: bytes) -> None:
         """Take note of the UTF-8 of a piece of content."""
-        if self.unweighed and len(self.unweighed) + len(text) > _MOST_UNWEIGHED:
-            self._weigh()
+        if self.unweighed and len(self.unweighed) + len(text) > MOST_UNWEIGHED:
+            self.weigh()
         self.unweighed += text
         if self.weighed is None:
             self.weighed = 0.0
 
-    def _weigh(self) -> None:
+    def weigh(self) -> None:
+        """Estimate what was said last."""
         # Rounded, for the same to come out however a text is cut.
         self.weighed = round((self.weighed or 0.0) + utf8_tokens(self.unweighed), 2)
         self.unweighed.clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from meter.abridge import SHORT_TEXT, Abridger, abridged
 from meter.coding import decoder, is_coded
-from meter.dialect import Facts, Marks, Request
+from meter.dialect import MOST_UNWEIGHED, Facts, Marks, Request
 from meter.errors import read_error
 from meter.exchange import Outcome, UsageSource
 from meter.jsonstream import Elements, Lines
@@ -388,7 +388,10 @@ class Tap:
         said, last, facts = like.said(piece), self.last_content, self.facts
         if said is None or last is None or facts.captured is not None or len(piece) > self._event_bytes:
             return False
-        facts.hear(said)
+        unweighed = facts.unweighed
+        unweighed += said
+        if len(unweighed) > MOST_UNWEIGHED:
+            facts.weigh()
         self._likely = _LIKELY
         self.content_events += 1
         if self.stall is None or now - last > self.stall:
