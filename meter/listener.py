@@ -281,6 +281,9 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
                 if self._keepalive_handle is None:
                     close_time = self._next_keepalive_close_time
                     self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        except Exception as error:  # noqa: BLE001 - there is nobody who could be told but the log
+            self.log_exception("a connection failed", exc_info=error)
+            self.force_close()
         except BaseException:
             self.force_close()
             raise
