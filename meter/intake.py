@@ -30,7 +30,7 @@ __all__ = ["Intake"]
 
 _JSON_NEVER = b"multipart/"
 _SLICE = 1 << 16
-"""Bytes of what was held that go on at once."""
+"""Bytes of what is held together, and go on at once if they are not read."""
 
 _Read = TypeVar("_Read")
 
@@ -72,17 +72,17 @@ class Intake:
             assert request.transport is not None  # noqa: S101 - its request is at hand
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if passage.dialect is None or media_type(passage.fields).startswith(_JSON_NEVER):
-            return self._streamed(request, passage, bytearray())
+            return self._streamed(request, passage, [])
         body = await self._piece(request, passage)
         room = self.hold(passage, len(body))
         if not (room and request.content.at_eof()):  # most come in one piece
-            held = bytearray(body)  # a list of pieces, each as short as the client likes, would hold far more
+            held = [bytearray(body)]
             while room and (piece := await self._piece(request, passage)):
-                held += piece
+                _add(held, piece)
                 room = self.hold(passage, len(piece))
             if not room:
                 return self._streamed(request, passage, held)
-            body = bytes(held)
+            body = b"".join(held)
             del held
         passage.read_at = time.monotonic()
         try:
@@ -113,12 +113,12 @@ class Intake:
         return piece
 
     async def _streamed(
-        self, request: web.BaseRequest, passage: Passage, held: bytearray
+        self, request: web.BaseRequest, passage: Passage, held: list[bytearray]
     ) -> AsyncIterator[bytes]:
         """Yield the request's body as it comes, after what is `held` of it."""
         try:
-            for at in range(0, len(held), _SLICE):
-                yield bytes(held[at : at + _SLICE])
+            for several in held:
+                yield bytes(several)
             held.clear()
             self.let_go(passage)
             while piece := await self._piece(request, passage):
@@ -165,6 +165,18 @@ class Intake:
         told = await _giving_way(inquiry.read(text))
         question = None if self._capture is None else self._capture.question(told)
         passage.request = structs.replace(passage.request, parameters=parameters(told), question=question)
+
+
+def _add(held: list[bytearray], piece: bytes) -> None:
+    """Hold another piece.
+
+    Not by itself, as it is as short as the client likes; nor with all the others, for what grows so long is
+    moved again and again, and there twice meanwhile.
+    """
+    if len(held[-1]) + len(piece) <= _SLICE:
+        held[-1] += piece
+    else:
+        held.append(bytearray(piece))
 
 
 async def _giving_way(reading: Generator[None, None, _Read]) -> _Read:

@@ -11,7 +11,6 @@ An answer whose head is to say what it cost is held before that, as far as there
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -62,7 +61,7 @@ class Pump:
         self._tap = tap
         self._answer = answer
         self._out: RawAnswer | None = None
-        self._backlog: deque[bytes] = deque()
+        self._backlog: list[bytes] = []  # a deque takes more room than all else here
         """Pieces that have to wait, for one that takes long is being read."""
         self._clogged = False
         """The client takes less than there is."""
@@ -144,7 +143,7 @@ class Pump:
                     await self._turn
                 while self._backlog:
                     await self._pass_on(out, self._backlog[0])
-                    self._backlog.popleft()  # not before: what comes meanwhile has to wait behind it
+                    del self._backlog[0]  # not before: what comes meanwhile has to wait behind it
                 self._keep_back()
                 self._hold()
         finally:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ class Answer:
         self.status = status
         self.reason = reason
         self.fields = fields
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._ended = False
         self._error: Exception | None = None
@@ -110,7 +109,7 @@ class Answer:
                     seen += plain
                     if len(seen) >= size:
                         break
-        self._waiting.extendleft(reversed(taken))
+        self._waiting[:0] = taken
         return seen[:size]
 
     def flow(self, on_piece: Callable[[bytes], None], on_end: Callable[[Exception | None], None]) -> None:
