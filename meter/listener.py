@@ -276,7 +276,11 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
     async def start(self) -> None:
         """Serve one request after the other, in this very task: aiohttp's own makes another one for each."""
         try:
-            while not self._force_close and await self._serve(*await self._next()):
+            while not self._force_close:
+                if not self._messages:
+                    await self._request_comes()
+                if not await self._serve(*self._next()):
+                    break
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._keepalive_handle is None:
                     close_time = self._next_keepalive_close_time
@@ -292,14 +296,16 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
             if self.transport is not None:
                 self.transport.close()
 
-    async def _next(self) -> tuple[Any, StreamReader]:
+    async def _request_comes(self) -> None:
+        """Wait for a request."""
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _next(self) -> tuple[Any, StreamReader]:
         """Return the next request, as far as it has been parsed, and its body."""
-        if not self._messages:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
         message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
@@ -497,8 +503,8 @@ class Listener(web.Server):
             "max_headers": 1024,
         }
 
-    async def _asked(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await self._handle(request)
+    def _asked(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        return self._handle(request)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of one new connection."""

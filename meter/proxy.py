@@ -128,11 +128,11 @@ class Proxy:
         """Fields of an answer that do not travel."""
         self._now = time.monotonic  # not the loop's clock: uvloop's stands still between its rounds
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, web.StreamResponse]:
         """Pass one request on and its answer back; record the exchange, however it ends."""
         passage = self._open(request)
         passing = self._pass(request, passage)
-        return await (self._outlasting(passage, passing) if self._drains else passing)
+        return self._outlasting(passage, passing) if self._drains else passing
 
     async def _pass(self, request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
         try:
