@@ -13,7 +13,8 @@ import pytest
 
 from bench.figures import Figures
 from bench.processes import Server
-from bench.report import GOALS, goals, tables
+from bench.remarks import REMARKS
+from bench.report import GOALS, goals, missed, tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +52,18 @@ def test_ratios_are_within_a_round_and_told_by_their_median() -> None:
 
     assert "| CPU per streamed event, to nginx | ≤ 1.5 x | 1.40 x | 1.20 to 9.00 | yes |" in goals(figures)
     assert "| nginx | 10.0 | 10.0 to 20.0 | 1.40 x | 1.20 to 9.00 |" in tables(figures)
+
+
+def test_a_goal_that_is_missed_says_what_is_in_the_way() -> None:
+    """What is known of a goal is told where it is measured and missed, and what is known is of goals."""
+    figures = Figures()
+    for name, spent_us in (("nginx", 10), ("envoy", 30), ("meter", 20)):
+        figures.add("sse.cpu_us", name, spent_us)
+
+    assert set() == REMARKS.keys() - {goal.figure for goal in GOALS}
+    assert REMARKS["CPU per streamed event, to nginx"] in missed(figures)
+    assert "to Envoy" not in missed(figures)
+    assert "" == missed(Figures())
 
 
 def bench(*arguments: str) -> list[str]:
