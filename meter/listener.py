@@ -324,6 +324,7 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
 
     async def _drop(self, payload: StreamReader) -> None:
         """Read what is left of a body for a while, for the answer to get through."""
+        await asyncio.sleep(0)  # whoever was sending it on has been told to stop, and reads it until then
         with suppress(TimeoutError, web.RequestPayloadError):
             async with asyncio.timeout(self._lingering_time):
                 while not (payload.is_eof() or self._force_close):
