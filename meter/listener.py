@@ -281,6 +281,8 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
                 if self._keepalive_handle is None:
                     close_time = self._next_keepalive_close_time
                     self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+                if self._messages:
+                    await asyncio.sleep(0)  # what needs no wait would all be served before anybody else
         except BaseException:
             self.force_close()
             raise

@@ -169,6 +169,26 @@ class TestHeads:
             b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhiHTTP/1.1"
         )
 
+    async def test_lets_others_go_on_between_requests(self) -> None:
+        """Between requests that have come together the loop turns, though none of them waits for anything."""
+        turns = 0
+        served: list[int] = []
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(turn)
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            served.append(turns)
+            return await answer_hi(request)
+
+        async with listening(handle) as desk:
+            turn()
+            await desk.ask(GET * 9 + LAST)
+
+        assert 10 == len(set(served))
+
     async def test_drops_a_body_that_somebody_was_reading(self) -> None:
         """A connection goes on although whoever read its body was told to stop as the answer was given."""
 
