@@ -20,6 +20,8 @@ _ORDINARY = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
 """What stands in a JSON text for itself, of ASCII."""
 _PLAIN_LINES = re.compile(rb'[^"\\\x00-\x1f]++(?:\n[^"\\\x00-\x1f]++)*+')
 _ENDS = (b"\n\n", b"\r\n\r\n")
+_TOGETHER = 8
+"""Events that are looked at at once: all behind one that is not like them would be looked at once more."""
 
 
 class Likeness(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class Likeness(msgspec.Struct, frozen=True):
     def texts(self, piece: bytes, at: int = 0) -> tuple[list[str], int]:
         """Return the texts of the events of this kind that stand in a piece from `at` on, and where they end.
 
-        What follows may be anything.
+        What follows may be anything, and there may be more: after `_TOGETHER` others may be asked for.
         """
         before, after = self.before, self.after
         if not at:  # one event makes up most pieces
@@ -56,7 +58,10 @@ class Likeness(msgspec.Struct, frozen=True):
             return [], at
         found: list[bytes] = []
         between, start = after + before, at + len(before)
-        while (stop := piece.find(b'"', start)) >= 0:
+        for _ in range(_TOGETHER):
+            stop = piece.find(b'"', start)
+            if stop < 0:
+                break
             goes_on = piece[stop : stop + len(between)] == between
             if goes_on or piece.startswith(after, stop):
                 found.append(piece[start:stop])

@@ -285,6 +285,8 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
                 if self._keepalive_handle is None:
                     close_time = self._next_keepalive_close_time
                     self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+                if self._messages:
+                    await asyncio.sleep(0)  # what needs no wait would all be served before anybody else
         except Exception as error:  # noqa: BLE001 - there is nobody who could be told but the log
             self.log_exception("a connection failed", exc_info=error)
             self.force_close()
@@ -333,6 +335,7 @@ class Connection(Switching, web.RequestHandler):  # type: ignore[misc] # as to `
 
     async def _drop(self, payload: StreamReader) -> None:
         """Read what is left of a body for a while, for the answer to get through."""
+        await asyncio.sleep(0)  # whoever was sending it on has been told to stop, and reads it until then
         with suppress(TimeoutError, web.RequestPayloadError):
             async with asyncio.timeout(self._lingering_time):
                 while not (payload.is_eof() or self._force_close):

@@ -78,6 +78,16 @@ def test_recognises_several(rest: bytes) -> None:
     assert CUT.replace(b"hi", b"a") + CUT.replace(b"hi", b"b c") == LIKE.out(events)
 
 
+def test_looks_at_few_together() -> None:
+    """What stands far behind is looked at once its turn has come, for what is unlike may come before it."""
+    assert LIKE is not None
+    events = [ENDED % b"%d" % number for number in range(20)]
+    piece = b"".join(events)
+
+    assert (list("01234567"), len(b"".join(events[:8]))) == LIKE.texts(piece)
+    assert (["19"], len(piece)) == LIKE.texts(piece, len(b"".join(events[:19])))
+
+
 @pytest.mark.parametrize(
     ("raw", "text", "out"),
     [

@@ -169,6 +169,41 @@ class TestHeads:
             b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhiHTTP/1.1"
         )
 
+    async def test_lets_others_go_on_between_requests(self) -> None:
+        """Between requests that have come together the loop turns, though none of them waits for anything."""
+        turns = 0
+        served: list[int] = []
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(turn)
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            served.append(turns)
+            return await answer_hi(request)
+
+        async with listening(handle) as desk:
+            turn()
+            await desk.ask(GET * 9 + LAST)
+
+        assert 10 == len(set(served))
+
+    async def test_drops_a_body_that_somebody_was_reading(self) -> None:
+        """A connection goes on although whoever read its body was told to stop as the answer was given."""
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            reading = asyncio.create_task(request.content.readany())
+            await asyncio.sleep(0)
+            reading.cancel()
+            return await answer_hi(request)
+
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
+        async with listening(handle) as desk:
+            got = await desk.ask(head, b"left", LAST)
+
+        assert 2 == got.count(b"HTTP/1.1 200 OK\r\n")
+
     async def test_leaves_bodies_compressed(self) -> None:
         """A request's body is read as it came."""
         packed = gzip.compress(b"x" * 1000)
