@@ -74,7 +74,7 @@ class Intake:
         if passage.dialect is None or media_type(passage.fields).startswith(_JSON_NEVER):
             return self._streamed(request, passage, [])
         body = await self._piece(request, passage)
-        room = self.hold(passage, len(body))
+        room = not body or self.hold(passage, len(body))
         if not (room and request.content.at_eof()):  # most come in one piece
             held = [bytearray(body)]
             while room and (piece := await self._piece(request, passage)):
