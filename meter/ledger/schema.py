@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 __all__ = [
+    "BRIEF",
     "COMMON",
     "GROUP",
     "LENGTH_STOPS",
@@ -307,8 +308,9 @@ def row(exchange: Exchange) -> Row:
     cost, said = held(x.cost_usd), held(x.provider_cost_usd)
     counts = {kind: n for kind, n in x.usage.items() if n <= _MOST_TOKENS} if x.usage else {}
     trace, asked = x.trace_id, x.upstream_request_id
+    common_of = _common_of if _is_brief(x) else _common_of.__wrapped__
     return Row(
-        _common_of(
+        common_of(
             x.upstream,
             x.provider,
             x.operation,
@@ -351,7 +353,7 @@ def row(exchange: Exchange) -> Row:
 
 def row_of(columns: Mapping[str, Any]) -> Row:
     """Give the row that has these columns; raises ValueError where its usage cannot be read."""
-    common = _one_of(tuple([columns[name] for name in COMMON]))
+    common = _agreed(tuple([columns[name] for name in COMMON]))
     return Row(common, _decode(columns["usage"]), *[columns[name] for name in OWN])
 
 
@@ -382,6 +384,17 @@ COMMON = (
 _MOST_COMMON = 256
 """So many are remembered."""
 
+BRIEF = 2048
+"""Characters of tags and finish reasons up to which they are remembered: strangers choose both, and many."""
+
+_FEW_REASONS = 2
+
+
+def _is_brief(x: Exchange) -> bool:
+    return (not x.tags or sum(map(len, x.tags.values())) <= BRIEF) and (
+        len(x.finish_reasons) <= _FEW_REASONS or sum(map(len, x.finish_reasons)) <= BRIEF
+    )
+
 
 @lru_cache(_MOST_COMMON)
 def _common_of(*told: Any) -> Common:
@@ -392,7 +405,15 @@ def _common_of(*told: Any) -> Common:
         columns[name] = columns[name] or NONE
     columns["tags"] = _text({_kept(tag): _kept(value) for tag, value in columns["tags"]})
     columns["finish_reasons"] = _text([_kept(reason) for reason in columns["finish_reasons"]])
-    return _one_of(tuple([_kept(value) if isinstance(value, str) else value for value in columns.values()]))
+    return _agreed(tuple([_kept(value) if isinstance(value, str) else value for value in columns.values()]))
+
+
+_TAGS, _REASONS = COMMON.index("tags"), COMMON.index("finish_reasons")
+
+
+def _agreed(values: tuple[Any, ...]) -> Common:
+    brief = len(values[_TAGS]) + len(values[_REASONS]) <= BRIEF
+    return (_one_of if brief else _one_of.__wrapped__)(values)
 
 
 @lru_cache(_MOST_COMMON)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from meter.exchange import COUNTED, KINDS, UNITS, Outcome
-from meter.ledger.schema import GROUP, LENGTH_STOPS, SUMS, Common, Row, hour_of, row_of
+from meter.ledger.schema import BRIEF, GROUP, LENGTH_STOPS, SUMS, Common, Row, hour_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ def summed(rows: Sequence[Row], times: int = 1, sums: Sums | None = None) -> Sum
         for row in some:
             alike.setdefault(row.common, []).append(row)
         for common, group in alike.items():
-            rollup = {"hour": hour, **_group(_shared(common.columns)), **_ZEROS}
+            rollup = {"hour": hour, **_group_of(common), **_ZEROS}
             _count_in(sums.setdefault(key_of(rollup), rollup), common, group, times)
     return sums
 
@@ -73,6 +73,11 @@ def _by_hour(rows: Sequence[Row]) -> Iterable[tuple[datetime, Sequence[Row]]]:
 
 
 _shared = itemgetter(*_NAMED, "finish_reasons")
+
+
+def _group_of(common: Common) -> Mapping[str, Any]:
+    brief = len(common.columns["tags"]) + len(common.columns["finish_reasons"]) <= BRIEF
+    return (_group if brief else _group.__wrapped__)(_shared(common.columns))
 
 
 @lru_cache(_KEPT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from decimal import Decimal
 from typing import Any
 
@@ -128,6 +129,22 @@ def test_digest(change: dict[str, Any]) -> None:
 def _digest(exchange: Exchange) -> str:
     digest: str = rollup_of(columns(exchange))["digest"]
     return digest
+
+
+@pytest.mark.parametrize("told", [{"tags": {"user": "x" * 60_000}}, {"finish_reasons": ("x" * 1000,) * 128}])
+def test_long_texts_are_not_remembered(told: dict[str, Any]) -> None:
+    """Of rows whose tags or finish reasons are long nothing is kept once they are written."""
+    rollup_of(columns(an_exchange()))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(20):
+            rollup_of(columns(an_exchange(**told, path=f"/{number}")))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert after - before < 60_000
 
 
 def test_moments() -> None:
