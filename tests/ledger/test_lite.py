@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledgers import an_exchange
-from sqlalchemy import delete
+from sqlalchemy import delete, event
 from sqlalchemy.exc import IntegrityError
 
 from meter.exchange import KINDS, UNITS, Outcome, PriceStatus
@@ -112,3 +113,18 @@ def test_what_cannot_be_is_refused(ledger: Database) -> None:
             inserted(ledger, rows)
 
     assert [] == stored(ledger)
+
+
+def test_no_numbered_places(ledger: Database) -> None:
+    """No place of a statement has a number, which some versions of Python take for a name and warn of."""
+    said: list[str] = []
+
+    @event.listens_for(ledger.engine, "before_cursor_execute")
+    def _hear(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement)
+
+    with ledger.writing() as connection:
+        lite.insert(connection, ledger.tables, [row(an_exchange(id=str(n))) for n in range(73)])
+
+    assert [] == [statement for statement in said if re.search(r"\?[0-9]", statement)]
+    assert [1, 8, 64] == sorted(s.count("nullif(?, '')") // 5 for s in said if s.startswith("INSERT"))
