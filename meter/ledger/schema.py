@@ -351,8 +351,23 @@ def row(exchange: Exchange) -> Row:
     )
 
 
+_TYPED: tuple[tuple[str, Any], ...] = (
+    ("stream", bool),
+    ("duration_s", float | int),
+    ("ttft_s", float | int | None),
+    ("overhead_s", float | int | None),
+)
+"""Columns that SQLite would write a text into, were it told to."""
+
+
 def row_of(columns: Mapping[str, Any]) -> Row:
-    """Give the row that has these columns; raises ValueError where its usage cannot be read."""
+    """Give the row that has these columns; raises ValueError where its usage cannot be read.
+
+    TypeError for columns that are none of a row's: SQLite would take them, and who reads them would not.
+    """
+    for name, kind in _TYPED:
+        if not isinstance(columns[name], kind):
+            raise TypeError(f"got a row whose {name} is a {type(columns[name]).__name__}")
     common = _agreed(tuple([columns[name] for name in COMMON]))
     return Row(common, _decode(columns["usage"]), *[columns[name] for name in OWN])
 

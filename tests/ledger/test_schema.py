@@ -12,7 +12,7 @@ import pytest
 from ledgers import an_exchange, columns
 
 from meter.exchange import KINDS, UNITS, Exchange, Outcome, PriceStatus, UsageSource
-from meter.ledger.schema import GROUP, SUMS, exchange_of, tables
+from meter.ledger.schema import GROUP, SUMS, exchange_of, row_of, tables
 from meter.ledger.sums import rollup_of
 from meter.telling import rfc3339
 
@@ -129,6 +129,13 @@ def test_digest(change: dict[str, Any]) -> None:
 def _digest(exchange: Exchange) -> str:
     digest: str = rollup_of(columns(exchange))["digest"]
     return digest
+
+
+@pytest.mark.parametrize("wrong", [{"stream": "null"}, {"stream": None}, {"ttft_s": "1"}, {"tags": 1.5}])
+def test_wrong_columns(wrong: dict[str, Any]) -> None:
+    """Columns that are none of a row's, as a file may have them, make no row."""
+    with pytest.raises(TypeError):
+        row_of({**columns(an_exchange()), **wrong})
 
 
 @pytest.mark.parametrize("told", [{"tags": {"user": "x" * 60_000}}, {"finish_reasons": ("x" * 1000,) * 128}])
