@@ -308,6 +308,8 @@ class Proxy:
 
     def _tags(self, fields: Fields, tags: Mapping[str, str]) -> Mapping[str, str]:
         """Return the tags of headers and key; the key's win, for clients do not write those."""
+        if not self._tag_names:
+            return tags
         told = {
             tag: value.decode("utf-8", "replace")
             for tag, name in self._tag_names.items()
@@ -333,8 +335,10 @@ class Proxy:
         _learn(passage, answer)
         drain = self._upstreams[passage.upstream].drain
         pump = Pump(passage, tap, answer, self._now, drain_bytes=drain.bytes)
-        costs = await self._costs(passage, answer, pump)
-        announced = COST_NAMES if self._tells_behind(passage) else ()
+        costs, announced = [], ()
+        if self._settings.response_headers.cost:
+            costs = await self._costs(passage, answer, pump)
+            announced = COST_NAMES if self._tells_behind(passage) else ()
         kind = PatientAnswer if passage.upstream in self._drains else RawAnswer
         out = kind(
             answer.status,
@@ -357,7 +361,7 @@ class Proxy:
 
     async def _costs(self, passage: Passage, answer: Answer, pump: Pump) -> Fields:
         """Return the fields that say what an answer costs, once it has come; none where it must not wait."""
-        if not (self._settings.response_headers.cost and _may_wait(passage, answer)):
+        if not _may_wait(passage, answer):
             return []
         if await pump.hold(partial(self._intake.hold, passage)):
             return self._cost(passage)
@@ -367,7 +371,7 @@ class Proxy:
     def _tells_behind(self, passage: Passage) -> bool:
         """Tell whether the client wants to hear behind the answer what could not be said before it."""
         told = passage.dialect is None or passage.priced is not None
-        return self._settings.response_headers.cost and not told and wants_trailers(passage.fields)
+        return not told and wants_trailers(passage.fields)
 
     def _cost(self, passage: Passage) -> Fields:
         """Settle what an exchange costs whose answer has come; return the fields that say so."""
@@ -500,7 +504,8 @@ def _may_wait(passage: Passage, answer: Answer) -> bool:
 
 def _wants_websocket(request: web.BaseRequest) -> bool:
     return (
-        isinstance(request.protocol, Connection)
+        request.method == "GET"
+        and isinstance(request.protocol, Connection)
         and request.protocol.may_switch
         and request.version == HttpVersion11
         and not request.body_exists
@@ -511,12 +516,10 @@ def _wants_websocket(request: web.BaseRequest) -> bool:
 def _learn(passage: Passage, answer: Answer) -> None:
     """Take note of what an answer's head says of it besides the status."""
     passage.rate_limits = read_rate_limits(answer.fields, time.time())
-    named = (first(answer.fields, name) for name in _REQUEST_IDS)
-    passage.upstream_request_id = _text(next(filter(None, named), None))
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
+    for name in _REQUEST_IDS:
+        if value := first(answer.fields, name):
+            passage.upstream_request_id = value.decode("utf-8", "replace")
+            break
 
 
 def _is_ambiguous(request: web.BaseRequest, fields: Fields) -> bool:
