@@ -65,6 +65,18 @@ class RawAnswer(web.StreamResponse):
     aiohttp's own, which this stands in for, says more, and takes a task's turn for each piece of a body.
     """
 
+    # What most answers leave as it is stands here: that takes neither time nor room.
+    gone = False
+    """There is no client any more; what is written goes nowhere."""
+    _connection: web.RequestHandler | None = None
+    _bodiless = False
+    _chunked = False
+    _delimited = True
+    """The end of the body shows before the connection's."""
+    _head = b""
+    """What is still to be written before anything else."""
+    _over = False
+
     def __init__(  # aiohttp's keeps headers and cookies that nobody asks for here
         self,
         status: int,
@@ -83,16 +95,6 @@ class RawAnswer(web.StreamResponse):
         self._keep_alive = keep_alive
         self.trailers: Fields = []
         """What goes behind the last chunk, if that was announced; set before the answer ends."""
-        self.gone = False
-        """There is no client any more; what is written goes nowhere."""
-        self._connection: web.RequestHandler | None = None
-        self._bodiless = False
-        self._chunked = False
-        self._delimited = True
-        """The end of the body shows before the connection's."""
-        self._head = b""
-        """What is still to be written before anything else."""
-        self._over = False
 
     @property
     def keep_alive(self) -> bool:

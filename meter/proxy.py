@@ -43,7 +43,7 @@ from meter.tunnel import Tunnel
 from meter.websocket import deflates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from meter.backgrounds import Backgrounds
     from meter.capture import Capture
@@ -335,7 +335,8 @@ class Proxy:
         _learn(passage, answer)
         drain = self._upstreams[passage.upstream].drain
         pump = Pump(passage, tap, answer, self._now, drain_bytes=drain.bytes)
-        costs, announced = [], ()
+        costs: Fields = []
+        announced: Sequence[bytes] = ()
         if self._settings.response_headers.cost:
             costs = await self._costs(passage, answer, pump)
             announced = COST_NAMES if self._tells_behind(passage) else ()
@@ -348,7 +349,8 @@ class Proxy:
             # What came behind a request for a WebSocket that is not had may be no HTTP.
             keep_alive=not (self._state.draining or passage.upgrade),
         )
-        out.gone = passage.left
+        if passage.left:
+            out.gone = True
         passage.out = out
         await out.prepare(request)
         passage.status = None if out.gone else answer.status

@@ -48,6 +48,18 @@ class Pump:
     `drain_bytes` is how much is still read for the tap once the client has gone, where the answer is patient.
     """
 
+    # What most answers leave as it is stands here: that takes neither time nor room.
+    _out: RawAnswer | None = None
+    _clogged = False
+    """The client takes less than there is."""
+    _over = False
+    _error: Exception | None = None
+    _turn: asyncio.Future[None] | None = None
+    """What `run` waits for: something that it has to do."""
+    _release: asyncio.TimerHandle | None = None
+    _ended: float | None = None
+    """When the last piece came."""
+
     def __init__(
         self,
         passage: Passage,
@@ -60,21 +72,11 @@ class Pump:
         self._passage = passage
         self._tap = tap
         self._answer = answer
-        self._out: RawAnswer | None = None
         self._backlog: list[bytes] = []  # a deque takes more room than all else here
         """Pieces that have to wait, for one that takes long is being read."""
-        self._clogged = False
-        """The client takes less than there is."""
-        self._over = False
-        self._error: Exception | None = None
-        self._turn: asyncio.Future[None] | None = None
-        """What `run` waits for: something that it has to do."""
-        self._release: asyncio.TimerHandle | None = None
         self._now = now
         self._left = drain_bytes
         self._held = bytearray()  # a list of pieces, each as short as the upstream likes, would hold far more
-        self._ended: float | None = None
-        """When the last piece came."""
         told = first(answer.fields, b"content-length") or b""
         self._length = int(told) if told.isdigit() and not tap.hiding else None
 
