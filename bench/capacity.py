@@ -12,9 +12,9 @@ import random
 import statistics
 from dataclasses import dataclass
 
-EXCHANGE_US = 330.0
+EXCHANGE_US = 200.0
 """CPU time of an exchange, all sinks on."""
-EVENT_US = 25.0
+EVENT_US = 12.0
 """CPU time of one event of a stream."""
 LOADS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a core's time that are tried."""
