@@ -2,8 +2,7 @@
 
 A sink that adds each exchange to the cell of the second in which it ended, and forgets it. Cells stand in
 rings that never grow: one of seconds, and one of 5 seconds each, to which what leaves the first is added.
-They have sums and counts alone, so those of several processes are merged by adding them up: a `Snapshot` is
-plain data, and `merged` makes one of many.
+They have sums and counts alone, so that several are merged by adding them up; a `Snapshot` is plain data.
 
 Times are counted in buckets, 15 to each doubling, from 0.12 ms to 68 minutes: in that range a percentile is
 within 5 % of the time at its rank. It is never less than the least time seen, nor more than the most. Cells
@@ -26,11 +25,11 @@ from meter.exchange import COUNTED, Outcome
 from meter.telling import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from meter.exchange import Exchange
 
-__all__ = ["CELL_S", "SPAN_S", "WINDOW_S", "Cell", "Live", "Snapshot", "Times", "merged", "told"]
+__all__ = ["CELL_S", "SPAN_S", "WINDOW_S", "Cell", "Live", "Snapshot", "Times", "told"]
 
 WINDOW_S = 60
 """Whole seconds that rates and percentiles are over."""
@@ -224,24 +223,6 @@ class Live:
         """Move what is more than a minute old to where it is kept for ten."""
         if second.requests:
             self._cells.add(second)
-
-
-def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Return what several processes have had together, from the start of the first, as of the last."""
-    each = list(snapshots)
-    return Snapshot(
-        max(one.at for one in each),
-        min(one.began for one in each),
-        _summed(cell for one in each for cell in one.seconds),
-        _summed(cell for one in each for cell in one.cells),
-    )
-
-
-def _summed(cells: Iterable[Cell]) -> list[Cell]:
-    found: dict[int, Cell] = {}
-    for cell in cells:
-        found[cell.at] = found.get(cell.at, Cell(cell.at)) + cell
-    return list(found.values())
 
 
 _PERCENTS = {"p50": 50, "p90": 90, "p99": 99}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.exchange import Exchange, Outcome, UsageSource
-from meter.live import CELL_S, SPAN_S, WINDOW_S, Cell, Live, Snapshot, Times, merged, told
+from meter.live import CELL_S, SPAN_S, WINDOW_S, Cell, Live, Snapshot, Times, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -229,26 +229,6 @@ def exchanges(draw: st.DrawFn) -> Exchange:
 def ended(kept: Iterable[Exchange], begin: float, end: float) -> list[Exchange]:
     """Return those that ended in [begin, end)."""
     return [each for each in kept if begin <= each.started_at + each.duration_s < end]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    kept=st.lists(exchanges(), max_size=20),
-    processes=st.lists(st.integers(0, 2), min_size=20, max_size=20),
-    seconds=st.integers(0, 1400),
-)
-def test_merged_is_all_in_one(kept: list[Exchange], processes: list[int], seconds: int) -> None:
-    """What several processes were told of is, once merged, what one had been told of, over any wire."""
-    kept = sorted(ended(kept, START, START + seconds), key=lambda each: each.started_at + each.duration_s)
-    parts = [Live(START), Live(START + 1), Live(START + 3)]
-    whole = Live(START)
-    for process, each in zip(processes, kept, strict=False):
-        parts[process](each)
-        whole(each)
-    sent = [msgspec.json.encode(part.snapshot(START + seconds)) for part in parts]
-    snapshots = [msgspec.json.decode(one, type=Snapshot) for one in sent]
-
-    assert told(whole.snapshot(START + seconds)) == told(merged(snapshots))
 
 
 @settings(max_examples=60, deadline=None)
