@@ -57,7 +57,7 @@ _name = itemgetter(0)
 class Layout:
     """What stands where among fields of these names; a client's requests all have the same few."""
 
-    __slots__ = ("_choices", "lower", "places")
+    __slots__ = ("_choices", "_longer", "lower", "places")
 
     def __init__(self, names: Sequence[bytes]) -> None:
         self.lower = tuple([name.lower() for name in names])
@@ -68,6 +68,14 @@ class Layout:
         self.places: Mapping[bytes, Sequence[int]] = places
         """By the name in lower case: where it stands."""
         self._choices: dict[tuple[tuple[bytes, ...], frozenset[bytes]], _Choice] = {}
+        self._longer: dict[bytes, Layout] = {}
+
+    def with_last(self, name: bytes) -> Layout:
+        """Return the same with one of Meter's own, which are few, behind."""
+        longer = self._longer.get(name)
+        if longer is None:
+            longer = self._longer[name] = Layout([*self.lower, name])
+        return longer
 
     def travelling(self, connection: tuple[bytes, ...], but: frozenset[bytes]) -> _Choice:
         """Choose what travels where `Connection` says that, but none that are called any of `but`."""
@@ -205,9 +213,11 @@ def replace(fields: Fields, name: bytes, value: bytes) -> Fields:
     """Return the fields with the first `name` given `value`, in its place, and its repetitions gone."""
     known = layout(fields)
     places = known.places.get(name.lower())
-    if places is None:
-        return [*fields, (name, value)]
     out = Head(fields)
+    if places is None:
+        out.append((name, value))
+        out.layout = known.with_last(name)
+        return out
     out[places[0]] = (out[places[0]][0], value)
     if len(places) == 1:
         out.layout = known
