@@ -133,8 +133,8 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NO_UNITS: Mapping[str, float] = MappingProxyType({})
 
 
-class Exchange(msgspec.Struct, frozen=True):
-    """One request of a client and the answer it got.
+class Exchange(msgspec.Struct, frozen=True, array_like=True):
+    """One request of a client and the answer it got; between processes, its values in their order.
 
     All times but `started_at` are seconds on one monotonic clock, counted from the request's first byte. What
     must be told comes first, and then what the book settles: msgspec looks for a name from the first on.
