@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.figures import median, spread
 from bench.proxies import PROXIES
-from bench.remarks import REMARKS
+from bench.remarks import MET_BEFORE, REMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -197,7 +197,7 @@ def goals(figures: Figures) -> str:
 
 def missed(figures: Figures) -> str:
     """Return what is known of the goals that are not met; nothing where all are."""
-    told = [(goal, REMARKS.get(goal.figure, "")) for goal in GOALS if goal.is_missed(figures)]
+    told = [(goal, REMARKS.get(goal.figure, MET_BEFORE)) for goal in GOALS if goal.is_missed(figures)]
     lines = [f"- **{goal.figure}** ({goal.goal}; {goal.row(figures)[2]}). {remark}" for goal, remark in told]
     return "\n".join(["## Short of the goal, and why", "", *lines]) if lines else ""
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.figures import Figures
 from bench.processes import Server
-from bench.remarks import REMARKS
+from bench.remarks import MET_BEFORE, REMARKS
 from bench.report import GOALS, goals, missed, tables
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,9 @@ def test_a_goal_that_is_missed_says_what_is_in_the_way() -> None:
     assert REMARKS["CPU per streamed event, to nginx"] in missed(figures)
     assert "to Envoy" not in missed(figures)
     assert "" == missed(Figures())
+
+    figures.add("start.s", "meter", 99)
+    assert f"- **start to listening** (≤ 0.9 s; 99.00 s). {MET_BEFORE}" in missed(figures)
 
 
 def bench(*arguments: str) -> list[str]:
