@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import structs
 
-from meter.estimate import utf8_tokens
+from meter.estimate import text_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Mapping
@@ -154,7 +154,7 @@ class Facts:
     def weigh(self) -> None:
         """Estimate what was said last."""
         # Rounded, for the same to come out however a text is cut.
-        self.weighed = round((self.weighed or 0.0) + utf8_tokens(self.unweighed), 2)
+        self.weighed = round((self.weighed or 0.0) + text_tokens(self.unweighed.decode()), 2)
         self.unweighed.clear()
 
     @property

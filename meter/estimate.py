@@ -11,7 +11,7 @@ import re
 import string
 from zlib import adler32
 
-__all__ = ["has_base64", "json_tokens", "text_tokens", "utf8_tokens"]
+__all__ = ["has_base64", "json_tokens", "text_tokens"]
 
 # Tokens that a byte makes up, in hundredths. The first bytes of characters beyond ASCII speak for all of it.
 _WEIGHTS = {
@@ -69,11 +69,7 @@ _IN_NUMBERS = b"0123456789,[] \t\r\n"
 
 def text_tokens(text: str) -> float:
     """Return about how many tokens a text has."""
-    return utf8_tokens(text.encode("utf-8", "replace"))
-
-
-def utf8_tokens(data: bytes | bytearray) -> float:
-    """Return about how many tokens a text has, of which this is the UTF-8."""
+    data = text.encode("utf-8", "replace")
     if len(data) <= _SUMMED:
         return (adler32(data.translate(_TABLE), 0) & 0xFFFF) / _UNIT
     if len(data) > _LONG:
@@ -93,7 +89,7 @@ def json_tokens(text: bytes) -> float:
     return _weight(text)
 
 
-def has_base64(beginning: bytes | bytearray) -> bool:
+def has_base64(beginning: bytes) -> bool:
     """Tell whether a string that begins like this (without its quote) is encoded data rather than text."""
     return _BASE64_BEGINS.match(beginning) is not None
 
@@ -115,7 +111,7 @@ def _weight(text: bytes) -> float:
     return (_sum(_FRAME.sub(b"", text).translate(_JSON_TABLE)) - _BREAK * breaks) / _UNIT
 
 
-def _sum(weights: bytes | bytearray) -> int:
+def _sum(weights: bytes) -> int:
     """Return the sum of bytes, as the lower half of Adler-32 has it: far faster than `sum` adds them."""
     most = _LIGHT_SUMMED if weights.isascii() else _SUMMED
     if len(weights) <= most:
@@ -132,7 +128,7 @@ def _spelled_out(text: bytes) -> bytes:
     return halves.decode("utf-16-le", "replace").encode()
 
 
-def _sampled(text: bytes | bytearray, *, in_json: bool = False) -> float:
+def _sampled(text: bytes, *, in_json: bool = False) -> float:
     step = len(text) // _STRETCHES
     size = _LONG // _STRETCHES
     stretches = [text[at : at + size] for at in range(0, step * _STRETCHES, step)]

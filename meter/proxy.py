@@ -254,7 +254,7 @@ class Proxy:
         passage.key, tags = self._keys.identify(find_credential(passage.fields, query))
         passage.tags = self._tags(passage.fields, tags)
         found = self._routes.match(target)
-        passage.upgrade = _wants_websocket(request)
+        passage.upgrade = _wants_websocket(request, passage.fields)
         if found is not None:
             passage.upstream = found.upstream
             passage.provider = self._upstreams[found.upstream].provider
@@ -504,14 +504,13 @@ def _may_wait(passage: Passage, answer: Answer) -> bool:
     return read and media_type(answer.fields).endswith((b"/json", b"+json"))
 
 
-def _wants_websocket(request: web.BaseRequest) -> bool:
+def _wants_websocket(request: web.BaseRequest, fields: Fields) -> bool:
     return (
-        request.method == "GET"
+        wants_websocket(request.method, fields)
         and isinstance(request.protocol, Connection)
         and request.protocol.may_switch
         and request.version == HttpVersion11
         and not request.body_exists
-        and wants_websocket(request.method, request.raw_headers)
     )
 
 

@@ -388,6 +388,7 @@ class Tap:
         said, last, facts = like.said(piece), self.last_content, self.facts
         if said is None or last is None or facts.captured is not None or len(piece) > self._event_bytes:
             return False
+        # As `hear` and `_time` do; to call them would take as long as all of this.
         unweighed = facts.unweighed
         unweighed += said
         if len(unweighed) > MOST_UNWEIGHED:

@@ -317,8 +317,8 @@ class Connection(Switching):
 
     def _is_doubtful(self, *, interim: bool = False) -> bool:
         """Tell whether a head that has come says something that others would read otherwise."""
-        clean = _CLEAN_HEAD.match(self._coming)
-        if clean is not None and not interim and clean.end() <= self._header_bytes:
+        clean = None if interim else _CLEAN_HEAD.match(self._coming)
+        if clean is not None and clean.end() <= self._header_bytes:
             return len(self._fields) > _MOST_FIELDS
         folds = any(fold in self._coming for fold in _FOLDS)
         if folds or interim:
