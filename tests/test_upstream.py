@@ -238,6 +238,15 @@ class TestReading:
             assert [(b"x-A", b"1"), (b"X-a", b"\xff")] == answer.fields[:2]
             assert packed == await whole(answer)
 
+    @pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b" \t\r\n \t ", b"\n\t"])
+    async def test_puts_a_blank_where_a_field_goes_on(self, fold: bytes) -> None:
+        """A field that goes on in the next line comes in one, with one blank in between."""
+        head = b"HTTP/1.1 200 OK\r\nX:  a" + fold + b"b: c\r\nY: d\te\r\nContent-Length: 2\r\n\r\nhi"
+        async with talking(says(head)) as talk:
+            answer = await talk.send()
+
+            assert [(b"X", b"a b: c"), (b"Y", b"d\te"), (b"Content-Length", b"2")] == answer.fields
+
     async def test_shows_a_beginning(self) -> None:
         """Looking at the beginning of a body, decoded, takes nothing from it."""
         packed = gzip.compress(b"stream_options" * 100)

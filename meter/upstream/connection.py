@@ -39,6 +39,8 @@ _DOUBTFUL = re.compile(rb"[\r\n\0]")
 _HEAD = re.compile(rb"[\r\n]*+[^\n]*\n([ \t])?(?:(?!\r?\n)[^\n]*\n)*+\r?\n")
 """The head of an answer; its group is a blank where the first field should be, which the parser drops."""
 _FOLDS = (b"\n ", b"\n\t")
+_FOLD = re.compile(rb"[ \t]*+\r?\n[ \t]++")
+"""Where a field goes on in the next line."""
 _CLEAN_HEAD = re.compile(
     rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n\0]*+)?\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+\r\n"
@@ -290,8 +292,9 @@ class Connection(Switching):
                 self._stage = _DOUBTED
             self._clear()
             return
+        doubtful = self._is_doubtful()
         fields = head(self._fields)
-        if self._is_doubtful() or not self._is_clear(status, fields):
+        if doubtful or not self._is_clear(status, fields):
             self._stage = _DOUBTED
             return
         self._coming, self._sent = b"", []
@@ -327,7 +330,17 @@ class Connection(Switching):
                 return True
             if interim:
                 self._coming = self._coming[head.end() :]
+            else:
+                self._unfold(head[0])
         return len(self._fields) > _MOST_FIELDS or not all(map(self._is_plain, self._fields))
+
+    def _unfold(self, head: bytes) -> None:
+        """Put one blank where a field went on in the next line, as a proxy has to; the parser leaves any."""
+        lines = _FOLD.sub(b" ", head.strip(b"\r\n")).split(b"\n")[1:]
+        if len(lines) == len(self._fields):
+            values = [line.partition(b":")[2].strip(b" \t\r") for line in lines]
+            names = [name for name, _ in self._fields]
+            self._fields = list(zip(names, values, strict=True))
 
     def _is_plain(self, field: tuple[bytes, bytes]) -> bool:
         name, value = field
